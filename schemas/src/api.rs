@@ -1,0 +1,6 @@
+//! JSON bodies that servers, operator commands and tests share.
+
+pub mod attribution;
+pub mod cost_events;
+pub mod margins;
+pub mod stream;
