@@ -1,0 +1,149 @@
+//! What can go wrong in the control store.
+
+use std::path::PathBuf;
+
+/// A failure of the control store. Messages carry no secrets and no stored values.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The database refused or could not be reached.
+    #[error("could not {doing}")]
+    Database {
+        /// What was attempted, as `insert the session`.
+        doing: &'static str,
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A uniqueness rule forbids the change.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// The thing named is not there, or belongs to another organization.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// An argument breaks a rule.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A stored value cannot be read as what its column holds.
+    #[error("column {column} holds a value that cannot be read")]
+    Corrupt {
+        /// The column's name.
+        column: &'static str,
+    },
+    /// The URL names no store that this crate knows.
+    #[error("a control store is sqlite:<path> or postgres://..., and sqlite::memory: is not supported")]
+    UnknownUrl,
+    /// The URL names a Postgres database.
+    #[error("postgres is not switched on in this build: use sqlite:<path>")]
+    PostgresNotBuilt,
+    /// The database file can be neither created nor opened.
+    #[error("could not open the control store {path}: its directory must exist and be writable")]
+    Open {
+        /// The file's path, as configured.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A newer program has migrated the database.
+    #[error(
+        "the control store has schema version {found}, this program knows up to {known}: run a newer program"
+    )]
+    NewerSchema {
+        /// Version found in the database.
+        found: i64,
+        /// Newest version this program knows.
+        known: i64,
+    },
+    /// The system gave no random bytes.
+    #[error("no random bytes from the system: {0}")]
+    Random(getrandom::Error),
+    /// Argon2 could not hash a password.
+    #[error("could not hash the password: {0}")]
+    PasswordHash(argon2::password_hash::Error),
+    /// The task that hashes passwords was stopped.
+    #[error("the password task did not finish")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+/// SQLite's primary result codes for a lock held elsewhere.
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+
+impl ControlError {
+    /// Tells whether the same call may succeed later: a lock held elsewhere, no free connection,
+    /// a broken connection.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => is_retryable(source),
+            Self::Task(_) => true,
+            Self::Conflict(_)
+            | Self::NotFound(_)
+            | Self::Invalid(_)
+            | Self::Corrupt { .. }
+            | Self::UnknownUrl
+            | Self::PostgresNotBuilt
+            | Self::Open { .. }
+            | Self::NewerSchema { .. }
+            | Self::Random(_)
+            | Self::PasswordHash(_) => false,
+        }
+    }
+
+    /// Returns [`ControlError::Conflict`] if the database refused for a uniqueness rule, else
+    /// the error itself.
+    pub(crate) fn or_conflict(self, message: &'static str) -> Self {
+        match &self {
+            Self::Database {
+                source: sqlx::Error::Database(error),
+                ..
+            } if error.is_unique_violation() => Self::Conflict(message),
+            _ => self,
+        }
+    }
+
+    /// Returns [`ControlError::NotFound`] if the database refused because a row referred to is
+    /// missing, else the error itself.
+    pub(crate) fn or_missing(self, what: &'static str) -> Self {
+        match &self {
+            Self::Database {
+                source: sqlx::Error::Database(error),
+                ..
+            } if error.is_foreign_key_violation() => Self::NotFound(what),
+            _ => self,
+        }
+    }
+}
+
+/// Wraps a driver error with what was attempted.
+pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> ControlError {
+    move |source| ControlError::Database { doing, source }
+}
+
+fn is_retryable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => is_lock_code(error.code().as_deref()),
+        _ => false,
+    }
+}
+
+/// Extended result codes carry the primary code in their low byte (sqlite.org/rescode.html).
+pub(crate) fn is_lock_code(code: Option<&str>) -> bool {
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_locks_and_connections_are_worth_a_retry() {
+        assert!(is_lock_code(Some("5")) && is_lock_code(Some("517")) && is_lock_code(Some("6")));
+        assert!(!is_lock_code(Some("2067")) && !is_lock_code(Some("")) && !is_lock_code(None));
+        assert!(failed("read")(sqlx::Error::PoolTimedOut).is_retryable());
+        assert!(!failed("read")(sqlx::Error::RowNotFound).is_retryable());
+        assert!(!ControlError::Conflict("taken").is_retryable());
+    }
+}

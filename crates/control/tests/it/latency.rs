@@ -1,0 +1,74 @@
+//! What the calls on the hot path cost, printed.
+
+use std::time::{Duration, Instant};
+
+use marginstream_control::SecretHash;
+use schemas::mapping::MatchType;
+
+use crate::support::TestStore;
+
+const NUM_CALLS: usize = 2_000;
+const NUM_OTHER_KEYS: usize = 10_000;
+
+/// Keys of other owners, so that the look-up works in a table of some size.
+const OTHER_KEYS: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+    INSERT INTO api_keys (id, org_id, user_id, name, key_hash, key_prefix, default_tags, api_version,
+                          environment, created_at)
+    SELECT 'id' || i, k.org_id, k.user_id, 'other', 'hash' || i, 'ns_live_sk_', '{}', '2026-04-01', 'live', i
+    FROM n, (SELECT org_id, user_id FROM api_keys LIMIT 1) k";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_ups_are_quick() {
+    let test = TestStore::open().await;
+    let made = test.bootstrap("Globex", "owner@globex.example").await;
+    test.sql(OTHER_KEYS).await;
+    let keys = test.number("SELECT COUNT(*) FROM api_keys").await;
+    assert_eq!(usize::try_from(keys).unwrap(), NUM_OTHER_KEYS + 1);
+    let token = test
+        .store
+        .create_session(made.user_id, made.org_id)
+        .await
+        .unwrap();
+
+    let mut keys = Vec::with_capacity(NUM_CALLS);
+    let mut sessions = Vec::with_capacity(NUM_CALLS);
+    let mut writes = Vec::new();
+    for index in 0..NUM_CALLS {
+        let start = Instant::now();
+        let hash = SecretHash::of(made.api_key.expose());
+        assert!(test.store.resolve_api_key(hash).await.unwrap().is_some());
+        keys.push(start.elapsed());
+        let start = Instant::now();
+        assert!(
+            test.store
+                .resolve_session(token.expose())
+                .await
+                .unwrap()
+                .is_some()
+        );
+        sessions.push(start.elapsed());
+        if index % 20 == 0 {
+            let start = Instant::now();
+            let name = index.to_string();
+            test.store
+                .upsert_mapping(made.org_id, &name, "customer", &name, MatchType::Auto)
+                .await
+                .unwrap();
+            writes.push(start.elapsed());
+        }
+    }
+    report("resolve_api_key", keys);
+    report("resolve_session", sessions);
+    report("upsert_mapping", writes);
+}
+
+fn report(what: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let (median, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    println!(
+        "{what}: p50 {median:?}, p99 {p99:?}, {} calls one after the other",
+        took.len()
+    );
+    assert!(median < Duration::from_millis(250), "{what} takes {median:?}");
+}
