@@ -1,0 +1,10 @@
+//! The shared layer, through routers like those of the services, over a real control store.
+
+#![expect(clippy::unwrap_used, reason = "what fails in the support code fails its test")]
+
+mod api_keys;
+mod bodies;
+mod edge;
+mod served;
+mod sessions;
+mod support;
