@@ -1,0 +1,181 @@
+//! The loop over one partition, and nothing else: receive, commit the intent, prepare, write,
+//! commit the end. A crash between any two steps replays the same batch, whose inserts the
+//! warehouse then drops by their tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::{GroupMember, TopicPartition};
+use telemetry::crash_point;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::batch::{Batch, Intent};
+use crate::error::ProcessorError;
+use crate::pause::Pauser;
+use crate::plan::Plan;
+use crate::stats::ProcessorStats;
+use crate::writer::{Writer, retrying};
+use crate::{ProcessorConfig, Progress};
+
+/// How long a read waits for a first record before it looks for a shutdown again.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// What the loop over one partition needs.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) topic_partition: TopicPartition,
+    pub(crate) config: ProcessorConfig,
+    pub(crate) member: Arc<dyn GroupMember>,
+    pub(crate) plan: Plan,
+    pub(crate) writer: Writer,
+    pub(crate) pauser: Pauser,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) stats: Arc<ProcessorStats>,
+}
+
+impl Pipeline {
+    /// Processes until `shutdown`, then what the log still holds.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ProcessorError> {
+        let mut next = self.resume().await?;
+        loop {
+            let batch = tokio::select! {
+                batch = self.cut(next, IDLE_WAIT) => batch?,
+                () = shutdown.cancelled() => break,
+            };
+            if let Some(batch) = batch {
+                next = self.process(batch).await?;
+            }
+        }
+        while let Some(batch) = self.cut(next, Duration::ZERO).await? {
+            next = self.process(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the batch that was under way when the last owner of the partition stopped.
+    async fn resume(&mut self) -> Result<u64, ProcessorError> {
+        let committed = self.member.committed(&self.topic_partition).await?;
+        let start = committed.as_ref().map_or(0, |committed| committed.offset);
+        let metadata = committed.map(|committed| committed.metadata).unwrap_or_default();
+        let next = match Intent::decode(&self.topic_partition, start, &metadata)? {
+            Some(intent) => {
+                info!(partition = %self.topic_partition, start, end = intent.end, "replaying an unfinished batch");
+                let batch = self.read_exactly(start, intent.end).await?;
+                self.finish(batch).await?
+            }
+            None => start,
+        };
+        self.publish_progress(next);
+        Ok(next)
+    }
+
+    /// Reads the records of `[start, end)`.
+    async fn read_exactly(&self, start: u64, end: u64) -> Result<Batch, ProcessorError> {
+        let mut records = Vec::new();
+        let mut next = start;
+        while next < end {
+            let read = self
+                .member
+                .read(
+                    &self.topic_partition,
+                    next,
+                    self.config.max_batch_bytes,
+                    IDLE_WAIT,
+                )
+                .await?;
+            records.extend(read.into_iter().take_while(|record| record.offset < end));
+            next = records.last().map_or(next, |record| record.offset + 1);
+        }
+        Ok(Batch {
+            topic_partition: self.topic_partition.clone(),
+            start,
+            end,
+            records,
+        })
+    }
+
+    /// Cuts the next batch on bytes or age; none where no record came within `wait`.
+    async fn cut(&self, start: u64, wait: Duration) -> Result<Option<Batch>, ProcessorError> {
+        let max_bytes = self.config.max_batch_bytes;
+        let mut records = self
+            .member
+            .read(&self.topic_partition, start, max_bytes, wait)
+            .await?;
+        let num_bytes = |records: &[event_log::LogRecord]| -> usize {
+            records
+                .iter()
+                .map(|record| record.value.len() + record.key.len())
+                .sum()
+        };
+        let deadline = Instant::now() + self.config.max_batch_age;
+        let mut bytes = num_bytes(&records);
+        while let Some(last) = records.last().map(|record| record.offset) {
+            if bytes >= max_bytes || Instant::now() >= deadline || wait.is_zero() {
+                let place = self.topic_partition.clone();
+                return Ok(Some(Batch {
+                    topic_partition: place,
+                    start,
+                    end: last + 1,
+                    records,
+                }));
+            }
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let more = self
+                .member
+                .read(&self.topic_partition, last + 1, max_bytes - bytes, patience)
+                .await?;
+            bytes += num_bytes(&more);
+            records.extend(more);
+        }
+        Ok(None)
+    }
+
+    /// Commits what the batch will be, then makes it so. Returns the next offset.
+    async fn process(&mut self, batch: Batch) -> Result<u64, ProcessorError> {
+        let pauser = self.pauser.clone();
+        let _in_flight = pauser.enter_batch().await;
+        crash_point("processor-before-intent");
+        let intent = Intent { end: batch.end };
+        self.member
+            .commit(&self.topic_partition, batch.start, &intent.encode())
+            .await?;
+        crash_point("processor-after-intent");
+        self.finish(batch).await
+    }
+
+    /// Prepares and writes a batch whose intent is committed, and commits its end.
+    async fn finish(&mut self, batch: Batch) -> Result<u64, ProcessorError> {
+        let started = Instant::now();
+        let batch = Arc::new(batch);
+        let plan = &self.plan;
+        let prepared = retrying("prepare a batch", || plan.prepare(Arc::clone(&batch))).await?;
+        crash_point("processor-prepared");
+        self.writer.write(&batch, &prepared).await?;
+        self.member.commit(&self.topic_partition, batch.end, "").await?;
+        crash_point("processor-after-commit");
+        self.plan.written(&prepared);
+        self.stats.record(&self.topic_partition.topic, prepared.counts);
+        self.publish_progress(batch.end);
+        debug!(
+            partition = %self.topic_partition,
+            start = batch.start,
+            end = batch.end,
+            consumed = prepared.counts.consumed,
+            inserted = prepared.counts.inserted,
+            duplicates = prepared.counts.duplicates,
+            dead_lettered = prepared.counts.dead_lettered,
+            duration_ms = started.elapsed().as_secs_f64() * 1e3,
+            "batch written"
+        );
+        Ok(batch.end)
+    }
+
+    fn publish_progress(&self, next: u64) {
+        self.progress.send_modify(|progress| {
+            progress.insert(self.topic_partition.clone(), next);
+        });
+    }
+}

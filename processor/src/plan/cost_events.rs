@@ -1,0 +1,205 @@
+//! Cost events: decode, remove duplicates, roll up.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::buffer::Buffer;
+use arrow::compute::{concat_batches, filter_record_batch};
+use known_events::{BatchRange, KnownEvents, lookup_known_events};
+use schemas::arrow::cost_event_schema;
+use schemas::codec::{Rejected, decode_cost_events};
+use schemas::id::{EventId, OrgId};
+use schemas::reject::RejectReason;
+use schemas::topic;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use warehouse::Warehouse;
+
+use super::{Prepared, TableInsert, table};
+use crate::batch::Batch;
+use crate::dead_letter::DeadLetters;
+use crate::dedupe::{EventKeys, Verdict, judge};
+use crate::error::ProcessorError;
+use crate::rollup::{RollUpInput, roll_up_costs};
+use crate::stats::TopicCounts;
+
+/// The plan of topic [`topic::COST_EVENTS`].
+#[derive(Debug)]
+pub(crate) struct CostEventPlan {
+    warehouse: Warehouse,
+    known: Arc<KnownEvents>,
+}
+
+/// The events of a batch, in the order of the log.
+struct Decoded {
+    rows: RecordBatch,
+    /// Offset, and place within its record, of each row.
+    places: Vec<(u64, u32)>,
+    dead_letters: DeadLetters,
+}
+
+impl CostEventPlan {
+    pub(crate) const fn new(warehouse: Warehouse, known: Arc<KnownEvents>) -> Self {
+        Self { warehouse, known }
+    }
+
+    pub(crate) async fn prepare(&self, batch: Arc<Batch>) -> Result<Prepared, ProcessorError> {
+        let decoding = Arc::clone(&batch);
+        let decoded = spawn_blocking(move || decode(&decoding)).await??;
+        let candidates = self.candidates(&decoded.rows)?;
+        let ignoring = BatchRange {
+            partition: batch.topic_partition.partition,
+            start: batch.start,
+            end: batch.end,
+        };
+        let known = lookup_known_events(&self.warehouse, &candidates, Some(ignoring)).await?;
+        let runtime = Handle::current();
+        spawn_blocking(move || {
+            let verdicts = judge(&EventKeys::of(&decoded.rows)?, &known);
+            finish(&batch, decoded, &verdicts, &runtime)
+        })
+        .await?
+    }
+
+    /// Returns the events that may have been counted before.
+    fn candidates(&self, rows: &RecordBatch) -> Result<Vec<(OrgId, EventId)>, ProcessorError> {
+        let keys = EventKeys::of(rows)?;
+        let ids = (0..rows.num_rows()).map(|row| (keys.event_id(row), keys.org_id(row)));
+        Ok(self
+            .known
+            .maybe_known(ids)
+            .into_iter()
+            .map(|(event, org)| (org, event))
+            .collect())
+    }
+
+    pub(crate) fn written(&self, prepared: &Prepared) {
+        self.known.insert_all(prepared.new_ids.iter().copied());
+    }
+}
+
+fn decode(batch: &Batch) -> Result<Decoded, ProcessorError> {
+    let mut dead_letters = DeadLetters::new(&batch.topic_partition);
+    let mut parts = Vec::with_capacity(batch.records.len());
+    let mut places = Vec::new();
+    for record in &batch.records {
+        let content_type = record
+            .headers
+            .iter()
+            .find(|(name, _)| name == topic::CONTENT_TYPE);
+        let content_type = content_type.map_or(&b""[..], |(_, value)| value);
+        match decode_cost_events(content_type, Buffer::from(record.value.clone())) {
+            Ok(batches) => {
+                let mut row_index = 0;
+                for part in batches {
+                    places.extend((0..part.num_rows()).map(|_| {
+                        row_index += 1;
+                        (record.offset, row_index - 1)
+                    }));
+                    parts.push(part);
+                }
+            }
+            Err(rejected) => dead_letters.push_record(record, rejected),
+        }
+    }
+    Ok(Decoded {
+        rows: concat_batches(&cost_event_schema(), &parts)?,
+        places,
+        dead_letters,
+    })
+}
+
+/// Keeps the new events, and turns conflicts into dead letters.
+fn finish(
+    batch: &Batch,
+    decoded: Decoded,
+    verdicts: &[Verdict],
+    runtime: &Handle,
+) -> Result<Prepared, ProcessorError> {
+    let Decoded {
+        rows,
+        places,
+        mut dead_letters,
+    } = decoded;
+    let mut counts = TopicCounts::default();
+    for (row, verdict) in verdicts.iter().enumerate() {
+        match verdict {
+            Verdict::New => counts.inserted += 1,
+            Verdict::Duplicate => counts.duplicates += 1,
+            Verdict::Conflict => keep_conflict(&mut dead_letters, &rows, row, places[row])?,
+        }
+    }
+    let is_new: BooleanArray = verdicts
+        .iter()
+        .map(|verdict| Some(*verdict == Verdict::New))
+        .collect();
+    let all_new = counts.inserted == verdicts.len() as u64;
+    let new_rows = if all_new {
+        rows
+    } else {
+        filter_record_batch(&rows, &is_new)?
+    };
+    let offsets = places
+        .iter()
+        .zip(verdicts)
+        .filter(|(_, verdict)| **verdict == Verdict::New);
+    let offsets: Vec<u64> = offsets.map(|((offset, _), _)| *offset).collect();
+    let keys = EventKeys::of(&new_rows)?;
+    let new_ids = (0..new_rows.num_rows()).map(|row| keys.event_id(row)).collect();
+    let ids = id_rows(&new_rows, batch.topic_partition.partition, offsets)?;
+    let deltas = runtime.block_on(roll_up_costs(&RollUpInput::of(&new_rows)?))?;
+    // The ids come before the rows they stand for: a row without its id could be counted again.
+    let mut inserts = vec![
+        TableInsert {
+            table: "cost_event_ids",
+            rows: ids,
+        },
+        TableInsert {
+            table: "cost_events",
+            rows: new_rows,
+        },
+    ];
+    inserts.extend(
+        deltas
+            .into_iter()
+            .map(|(table, rows)| TableInsert { table, rows }),
+    );
+    Prepared::new(batch, inserts, dead_letters, counts, new_ids)
+}
+
+/// The rows of `cost_event_ids`.
+fn id_rows(rows: &RecordBatch, partition: u32, offsets: Vec<u64>) -> Result<RecordBatch, ProcessorError> {
+    let column = |name: &'static str| -> Result<(&'static str, ArrayRef), ProcessorError> {
+        Ok((name, Arc::clone(rows.column(rows.schema().index_of(name)?))))
+    };
+    let partitions = UInt32Array::from(vec![partition; rows.num_rows()]);
+    Ok(table(vec![
+        column("org_id")?,
+        column("event_id")?,
+        column("created_at")?,
+        column("content_hash")?,
+        ("log_partition", Arc::new(partitions)),
+        ("log_offset", Arc::new(UInt64Array::from(offsets))),
+    ])?)
+}
+
+/// Lists an event that reuses a key for other content. The raw bytes are the event alone, as an
+/// Arrow stream of one row.
+fn keep_conflict(
+    dead_letters: &mut DeadLetters,
+    rows: &RecordBatch,
+    row: usize,
+    place: (u64, u32),
+) -> Result<(), ProcessorError> {
+    let keys = EventKeys::of(rows)?;
+    let rejected = Rejected {
+        reason: RejectReason::IdempotencyConflict,
+        detail: format!(
+            "event {} was counted before with other content",
+            keys.event_id(row)
+        ),
+    };
+    let raw = schemas::codec::encode_events(&rows.slice(row, 1))?;
+    dead_letters.push_event(keys.org_id(row), place, rejected, raw, keys.received_at_ms(row));
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Recomputes every roll-up from the raw rows, in ClickHouse's own SQL and so independently of the
+//! DataFusion plans, and compares.
+
+mod checks;
+
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use tracing::info;
+use warehouse::{Warehouse, WarehouseError};
+
+use crate::error::ProcessorError;
+use checks::{Check, INVARIANTS, Invariant, ROLL_UPS};
+
+/// Differing keys that a report shows of each table.
+const MAX_EXAMPLES: usize = 5;
+
+/// What reconciling found, table by table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReconcileReport {
+    /// One entry per roll-up and per invariant of the raw tables.
+    pub tables: Vec<TableDifference>,
+}
+
+impl ReconcileReport {
+    /// Returns the number of differences that remain.
+    #[must_use]
+    pub fn num_differences(&self) -> u64 {
+        self.tables
+            .iter()
+            .filter(|table| !table.repaired)
+            .map(|table| table.differences)
+            .sum()
+    }
+}
+
+/// What reconciling found in one table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableDifference {
+    /// The table.
+    pub table: String,
+    /// What was compared, for people.
+    pub compared: String,
+    /// Keys that were compared.
+    pub num_keys: u64,
+    /// Keys whose sums differ, or rows that break the invariant.
+    pub differences: u64,
+    /// Some of them, as JSON objects: the key, and what the table lacks.
+    pub examples: Vec<String>,
+    /// True where the differences were added to the table.
+    pub repaired: bool,
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct Counts {
+    num_keys: u64,
+    differences: u64,
+}
+
+/// Compares all tables; with `repair`, adds to each roll-up what it lacks. The processor must be
+/// held meanwhile ([`crate::Pauser`]), or batches in flight show as differences.
+///
+/// # Errors
+/// [`ProcessorError`] where the warehouse cannot be read or written.
+pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<ReconcileReport, ProcessorError> {
+    let mut tables = Vec::new();
+    for check in &ROLL_UPS {
+        tables.push(compare(warehouse, check, repair).await?);
+    }
+    for invariant in &INVARIANTS {
+        tables.push(verify(warehouse, invariant).await?);
+    }
+    Ok(ReconcileReport { tables })
+}
+
+async fn compare(
+    warehouse: &Warehouse,
+    check: &Check,
+    repair: bool,
+) -> Result<TableDifference, ProcessorError> {
+    let sql = format!(
+        "SELECT toUInt64(count()) AS num_keys, toUInt64(countIf({})) AS differences FROM ({})",
+        check.differs(),
+        check.difference(false)
+    );
+    let counts: Counts = fetch_one(warehouse, &sql).await?;
+    let examples = if counts.differences == 0 {
+        Vec::new()
+    } else {
+        examples(warehouse, &check.difference(true)).await?
+    };
+    let repaired = repair && counts.differences > 0;
+    if repaired {
+        let insert = format!(
+            "INSERT INTO {} ({}) {}",
+            check.table,
+            check.columns(),
+            check.difference(true)
+        );
+        execute(warehouse, &insert).await?;
+        info!(table = check.table, differences = counts.differences, "repaired");
+    }
+    Ok(TableDifference {
+        table: check.table.to_owned(),
+        compared: "sums by key, against the raw rows".to_owned(),
+        num_keys: counts.num_keys,
+        differences: counts.differences,
+        examples,
+        repaired,
+    })
+}
+
+async fn verify(warehouse: &Warehouse, invariant: &Invariant) -> Result<TableDifference, ProcessorError> {
+    let counts: Counts = fetch_one(warehouse, invariant.sql).await?;
+    Ok(TableDifference {
+        table: invariant.table.to_owned(),
+        compared: invariant.compared.to_owned(),
+        num_keys: counts.num_keys,
+        differences: counts.differences,
+        examples: Vec::new(),
+        repaired: false,
+    })
+}
+
+async fn fetch_one(warehouse: &Warehouse, sql: &str) -> Result<Counts, ProcessorError> {
+    let row = warehouse.client().query(sql).fetch_one().await;
+    Ok(row.map_err(|source| WarehouseError::from_client("reconcile", source))?)
+}
+
+async fn execute(warehouse: &Warehouse, sql: &str) -> Result<(), ProcessorError> {
+    let done = warehouse
+        .client()
+        .query(sql)
+        .with_setting("async_insert", "0")
+        .execute()
+        .await;
+    Ok(done.map_err(|source| WarehouseError::from_client("repair", source))?)
+}
+
+async fn examples(warehouse: &Warehouse, difference: &str) -> Result<Vec<String>, ProcessorError> {
+    let failed = |source| WarehouseError::from_client("reconcile", source);
+    let sql = format!("SELECT * FROM ({difference}) LIMIT {MAX_EXAMPLES}");
+    let mut cursor = warehouse
+        .client()
+        .query(&sql)
+        .fetch_bytes("JSONEachRow")
+        .map_err(failed)?;
+    let bytes = cursor.collect().await.map_err(failed)?;
+    Ok(String::from_utf8_lossy(&bytes)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}

@@ -1,0 +1,85 @@
+//! Writes a prepared batch: one insert per table, each under the batch's token.
+
+use std::future::Future;
+use std::time::Duration;
+
+use telemetry::crash_point;
+use tracing::{error, warn};
+use warehouse::Warehouse;
+
+use crate::batch::Batch;
+use crate::error::ProcessorError;
+use crate::plan::Prepared;
+
+/// The first pause between two attempts; it doubles up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest pause between two attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// The writing edge of the pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    warehouse: Warehouse,
+}
+
+impl Writer {
+    pub(crate) const fn new(warehouse: Warehouse) -> Self {
+        Self { warehouse }
+    }
+
+    /// Inserts every table's rows, in order. Repeats what can be repeated until it succeeds: the
+    /// partition does not move on without its rows.
+    pub(crate) async fn write(&self, batch: &Batch, prepared: &Prepared) -> Result<(), ProcessorError> {
+        for insert in prepared
+            .inserts
+            .iter()
+            .filter(|insert| insert.rows.num_rows() > 0)
+        {
+            let token = batch.token(insert.table);
+            let rows = std::slice::from_ref(&insert.rows);
+            retrying("insert a batch", || async {
+                self.warehouse.insert_arrow(insert.table, rows, &token).await?;
+                Ok(())
+            })
+            .await?;
+            crash_point("processor-between-inserts");
+        }
+        Ok(())
+    }
+}
+
+/// Repeats `attempt` with capped backoff until it succeeds or fails for good.
+pub(crate) async fn retrying<T, F, A>(action: &'static str, mut attempt: A) -> Result<T, ProcessorError>
+where
+    F: Future<Output = Result<T, ProcessorError>>,
+    A: FnMut() -> F,
+{
+    let mut backoff = MIN_BACKOFF;
+    let mut attempts = 1_u32;
+    loop {
+        match attempt().await {
+            Err(error) if error.is_retryable() => {
+                warn!(error = %chain(&error), attempts, action, "failed, will try again");
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
+                attempts = attempts.saturating_add(1);
+            }
+            Err(error) => {
+                error!(error = %chain(&error), attempts, action, "failed for good");
+                return Err(error);
+            }
+            Ok(value) => return Ok(value),
+        }
+    }
+}
+
+/// Joins an error's text with those of its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
