@@ -1,0 +1,204 @@
+//! Events between their receipt and their processing: the first request that brings an event
+//! claims it, so that every other copy is a duplicate at once, on this node.
+//!
+//! A claim lives until the processor has passed the event's record. From then on the filter of
+//! known events holds its id, so there is no gap in which a copy could be taken for a new event.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use schemas::id::EventId;
+use schemas::time::TimestampMs;
+use tokio::sync::watch;
+
+/// What became of the events that one append claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Pending,
+    Durable,
+    Failed,
+}
+
+/// The events that are appended together.
+#[derive(Debug)]
+pub(crate) struct ClaimGroup {
+    fate: watch::Sender<Fate>,
+}
+
+impl ClaimGroup {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            fate: watch::Sender::new(Fate::Pending),
+        })
+    }
+
+    /// Waits until the events are durable; false where they will not be.
+    pub(crate) async fn is_durable(&self) -> bool {
+        let mut fate = self.fate.subscribe();
+        let settled = fate.wait_for(|fate| *fate != Fate::Pending).await;
+        settled.is_ok_and(|fate| *fate == Fate::Durable)
+    }
+}
+
+/// The first copy of an event that is not yet processed.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) created_at: TimestampMs,
+    pub(crate) content_hash: u64,
+    pub(crate) group: Arc<ClaimGroup>,
+}
+
+/// All claims of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: HashMap<EventId, Claim, BuildHasherDefault<IdHasher>>,
+    /// Durable groups in about the order of the log.
+    durable: VecDeque<DurableGroup>,
+}
+
+#[derive(Debug)]
+struct DurableGroup {
+    ids: Vec<EventId>,
+    /// Next offset, by partition, at which all of the group is processed.
+    processed_at: Vec<(u32, u64)>,
+}
+
+impl Claims {
+    /// Claims events for `group`, in order; returns the standing claim where there is one.
+    pub(crate) fn claim(
+        &self,
+        group: &Arc<ClaimGroup>,
+        events: impl Iterator<Item = (EventId, TimestampMs, u64)>,
+    ) -> Vec<Option<Claim>> {
+        let mut inner = self.lock();
+        events
+            .map(|(id, created_at, content_hash)| match inner.by_id.get(&id) {
+                Some(standing) => Some(standing.clone()),
+                None => {
+                    let claim = Claim {
+                        created_at,
+                        content_hash,
+                        group: Arc::clone(group),
+                    };
+                    inner.by_id.insert(id, claim);
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Gives claims up: their events turned out to be known.
+    pub(crate) fn release(&self, ids: &[EventId]) {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.by_id.remove(id);
+        }
+    }
+
+    /// Settles a group: its events are durable at these offsets.
+    pub(crate) fn settle(&self, group: &ClaimGroup, ids: Vec<EventId>, processed_at: Vec<(u32, u64)>) {
+        if !ids.is_empty() {
+            self.lock().durable.push_back(DurableGroup { ids, processed_at });
+        }
+        group.fate.send_replace(Fate::Durable);
+    }
+
+    /// Settles a group: its events are not durable, and may be sent again.
+    pub(crate) fn fail(&self, group: &ClaimGroup, ids: &[EventId]) {
+        self.release(ids);
+        group.fate.send_replace(Fate::Failed);
+    }
+
+    /// Drops the claims that the processor has passed; `next_offset` tells how far it came.
+    pub(crate) fn forget_processed(&self, next_offset: impl Fn(u32) -> u64) {
+        let mut inner = self.lock();
+        while let Some(group) = inner.durable.pop_front() {
+            if !group
+                .processed_at
+                .iter()
+                .all(|(partition, offset)| next_offset(*partition) >= *offset)
+            {
+                inner.durable.push_front(group);
+                break;
+            }
+            for id in &group.ids {
+                inner.by_id.remove(id);
+            }
+        }
+        // A burst must not hold its memory for ever.
+        if inner.by_id.len() < inner.by_id.capacity() / 8 {
+            inner.by_id.shrink_to_fit();
+        }
+    }
+
+    /// Returns the number of events that are received but not processed.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_id.len()
+    }
+
+    /// Every critical section leaves the maps whole, so a poisoned lock is still good.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event id is the output of a cryptographic hash already.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks_exact(8) {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            self.0 = self.0.rotate_left(32) ^ u64::from_le_bytes(word);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn event(n: u128) -> (EventId, TimestampMs, u64) {
+        (EventId(Uuid::from_u128(n)), TimestampMs(1), 7)
+    }
+
+    #[test]
+    fn the_first_copy_claims_until_it_is_processed() {
+        let claims = Claims::default();
+        let (first, second) = (ClaimGroup::new(), ClaimGroup::new());
+        assert!(claims.claim(&first, [event(1)].into_iter())[0].is_none());
+        assert!(claims.claim(&second, [event(1)].into_iter())[0].is_some());
+        claims.settle(&first, vec![event(1).0], vec![(0, 5)]);
+        claims.forget_processed(|_| 4);
+        assert_eq!(claims.len(), 1, "the processor has not passed it yet");
+        claims.forget_processed(|_| 5);
+        assert_eq!(claims.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failed_group_frees_its_events() {
+        let claims = Claims::default();
+        let group = ClaimGroup::new();
+        claims.claim(&group, [event(1)].into_iter());
+        let standing = claims
+            .claim(&ClaimGroup::new(), [event(1)].into_iter())
+            .remove(0)
+            .unwrap();
+        claims.fail(&group, &[event(1).0]);
+        assert!(!standing.group.is_durable().await);
+        assert!(claims.claim(&ClaimGroup::new(), [event(1)].into_iter())[0].is_none());
+    }
+}
