@@ -1,0 +1,9 @@
+//! The router over a real control store and a real warehouse.
+
+mod access;
+mod attribution;
+mod cost_events;
+mod customer_mappings;
+mod health;
+mod margins;
+mod support;
