@@ -1,0 +1,232 @@
+//! The command line: names that scripts rely on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use schemas::access::Tier;
+use schemas::id::{InvalidId, OrgId};
+use schemas::period::{InvalidPeriod, Period};
+
+use crate::config::{Config, DataConfig, TelemetryConfig};
+use crate::error::EXIT_CODES;
+
+/// Which customers make money: joins what agents cost with what customers paid.
+#[derive(Debug, Parser)]
+#[command(name = "marginstream", version, after_help = EXIT_CODES)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryConfig,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in this process: ingest, processor, queries, event log, warehouse.
+    ///
+    /// Ends in order on SIGTERM or SIGINT, having flushed; a second signal ends it at once. Each
+    /// setting is a flag, a variable MARGINSTREAM_... and a key of the configuration file.
+    #[command(after_help = EXIT_CODES)]
+    Standalone(Box<Config>),
+    /// Set up organizations.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Bring in invoices.
+    #[command(subcommand)]
+    Invoices(InvoicesCommand),
+    /// Recompute every roll-up from the raw events, and print the differences, which must be none.
+    ///
+    /// Works while the server runs, which then holds its processor for as long as it takes, and
+    /// while it does not.
+    #[command(after_help = EXIT_CODES)]
+    Reconcile(ReconcileArgs),
+    /// Print the margin table of a month, worst margin first.
+    Margins(MarginsArgs),
+    /// Send a season of believable data through the public API, then print the margin table.
+    Demo(DemoArgs),
+    /// Serve the embedded ClickHouse of a data directory alone, while no server runs on it.
+    ///
+    /// The engine's other settings are taken from the environment and the configuration file.
+    Clickhouse(ClickhouseArgs),
+    /// Look after the event log.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Make an organization, its owner and an API key, and print their secrets, once.
+    ///
+    /// Works before the first start, while the server runs, and again for further organizations. An
+    /// owner who has an account already keeps the password.
+    Bootstrap(BootstrapArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InvoicesCommand {
+    /// Import Stripe invoices from files: a JSON list, a Stripe list response, or one object a line.
+    ///
+    /// Works while the server runs and while it does not. Importing a file twice changes nothing: the
+    /// latest state of each invoice counts. A broken invoice is named on standard error and the others
+    /// go in; the exit code is 3 then.
+    #[command(after_help = EXIT_CODES)]
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Verify every checksum of the event log, and set aside what does not hold, keeping all records
+    /// that are intact. Only while no server runs.
+    Repair(DataConfig),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    /// Name of the organization, 1 to 50 characters.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) org: String,
+    /// The owner's e-mail address.
+    #[arg(long, value_name = "EMAIL")]
+    pub(crate) email: String,
+    /// The plan: free, pro or enterprise. Margins need pro.
+    #[arg(long, value_name = "TIER", default_value = "pro", value_parser = parse_tier)]
+    pub(crate) tier: Tier,
+    /// Print one JSON object: orgId, email, password (null if the owner had an account), apiKey.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    /// The organization's id; may be left out where there is only one.
+    #[arg(long, value_name = "ORG_ID", value_parser = parse_org)]
+    pub(crate) org: Option<OrgId>,
+    /// Files to import; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    /// Add to each roll-up what it lacks.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MarginsArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    /// The organization's id; may be left out where there is only one.
+    #[arg(long, value_name = "ORG_ID", value_parser = parse_org)]
+    pub(crate) org: Option<OrgId>,
+    /// The month, YYYY-MM, in UTC. Default: this month.
+    #[arg(long, value_name = "MONTH", value_parser = parse_period)]
+    pub(crate) period: Option<Period>,
+    /// Print what `GET /api/margins` shows under `data`, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Data directory. If a server runs on it, the demo is sent there, in an organization of its own;
+    /// else the demo runs its own server on it. Default: a temporary directory, removed at the end.
+    #[arg(long, env = "MARGINSTREAM_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Base URL of the running server's API. Default: as the server itself says.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Cost events to send.
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=50_000_000))]
+    pub(crate) events: u64,
+    /// Seed of the data; the same seed and month give the same data.
+    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Keep the demo's own server running after the table, until SIGINT or SIGTERM.
+    #[arg(long)]
+    pub(crate) keep_running: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClickhouseArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    /// Address and port of ClickHouse's HTTP interface. Port 0 takes a free one.
+    #[arg(
+        long,
+        env = "MARGINSTREAM_CLICKHOUSE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8123"
+    )]
+    pub(crate) listen: SocketAddr,
+}
+
+fn parse_tier(text: &str) -> Result<Tier, &'static str> {
+    Tier::parse(text).ok_or("must be free, pro or enterprise")
+}
+
+fn parse_org(text: &str) -> Result<OrgId, InvalidId> {
+    OrgId::parse_lenient(text)
+}
+
+fn parse_period(text: &str) -> Result<Period, InvalidPeriod> {
+    text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scripts_find_the_names_they_rely_on() {
+        for line in [
+            "standalone --data d --listen 127.0.0.1:8080 --clickhouse-listen 127.0.0.1:8123",
+            "admin bootstrap --data d --org Acme --email a@example.com --tier pro --json",
+            "admin bootstrap --org Acme --email a@example.com",
+            "invoices import --data d a.json b.ndjson",
+            "invoices import --data d --org ns_org_5f0c2b1e-8a44-4d0e-9b7b-2f6a1c9d3e10 -",
+            "reconcile",
+            "reconcile --repair --data d",
+            "demo",
+            "clickhouse --data d --listen 127.0.0.1:8123",
+            "log repair --data d",
+            "margins --period 2026-04",
+        ] {
+            let arguments = std::iter::once("marginstream").chain(line.split(' '));
+            assert!(Cli::try_parse_from(arguments).is_ok(), "{line}");
+        }
+        for line in [
+            "",
+            "serve",
+            "invoices import",
+            "admin bootstrap --org x",
+            "margins --period 2026-13",
+        ] {
+            let arguments = std::iter::once("marginstream").chain(line.split_whitespace());
+            assert!(Cli::try_parse_from(arguments).is_err(), "{line}");
+        }
+    }
+}

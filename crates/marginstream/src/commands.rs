@@ -1,0 +1,39 @@
+//! What each subcommand does.
+
+mod bootstrap;
+mod clickhouse;
+mod import;
+mod log;
+mod margins;
+mod reconcile;
+mod standalone;
+
+use std::io::Write;
+
+use crate::cli::{AdminCommand, Command, InvoicesCommand, LogCommand};
+use crate::config::file::FileSettings;
+use crate::demo;
+use crate::error::{CommandError, Outcome};
+
+/// Runs one subcommand. `settings` are those of the configuration file, for the commands that do not
+/// have each as a flag.
+pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Outcome, CommandError> {
+    match command {
+        Command::Standalone(config) => standalone::run(*config).await,
+        Command::Admin(AdminCommand::Bootstrap(args)) => bootstrap::run(args).await,
+        Command::Invoices(InvoicesCommand::Import(args)) => import::run(args, settings.resolve()?).await,
+        Command::Reconcile(args) => reconcile::run(args, settings.resolve()?).await,
+        Command::Margins(args) => margins::run(args, settings.resolve()?).await,
+        Command::Demo(args) => demo::run(args, settings.resolve()?).await,
+        Command::Clickhouse(args) => clickhouse::run(args, settings.resolve()?).await,
+        Command::Log(LogCommand::Repair(data)) => log::repair(&data.data).await,
+    }
+}
+
+/// Prints the answer of a command: what it was run for, so a closed pipe is an error.
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{text}")
+        .and_then(|()| output.flush())
+        .map_err(CommandError::Output)
+}

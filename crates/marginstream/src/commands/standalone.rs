@@ -1,0 +1,27 @@
+//! `marginstream standalone`.
+
+use crate::clickhouse::ANALYST_USER;
+use crate::commands::print;
+use crate::config::Config;
+use crate::error::{CommandError, Outcome};
+use crate::signals::stop_on_signal;
+use crate::standalone::Standalone;
+
+pub(super) async fn run(config: Config) -> Result<Outcome, CommandError> {
+    let stop = stop_on_signal()?;
+    let starting = Standalone::start(config);
+    let server = tokio::select! {
+        started = starting => started?,
+        // What was durable before stays durable: the next start begins anew.
+        () = stop.cancelled() => return Ok(Outcome::Done),
+    };
+    let status = &server.status;
+    let ready = format!(
+        "marginstream is ready: API {}, ClickHouse {} (user {ANALYST_USER})",
+        status.url, status.clickhouse_url
+    );
+    // The server serves on, whoever reads its output or not.
+    print(&ready).ok();
+    server.run_until(stop).await?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,96 @@
+//! The event log and the processor's batches.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use event_log::{LocalLogConfig, SyncPolicy, TopicSpec};
+use processor::ProcessorConfig;
+use schemas::topic;
+
+/// The event log.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Event log")]
+pub struct EventLogConfig {
+    /// When an event counts as durable and is acknowledged: `commit`, after the disk has it, which
+    /// survives power loss; or `interval:100ms`, after the write, with a sync at most that much later,
+    /// which survives the process but may lose that much to a power loss.
+    #[arg(long, env = "MARGINSTREAM_EVENT_LOG_SYNC", value_name = "POLICY", default_value_t = SyncPolicy::EveryCommit)]
+    pub event_log_sync: SyncPolicy,
+
+    /// Partitions of the topic of cost events; each is processed on its own. May grow later, never
+    /// shrink. More than the machine has cores only makes batches smaller.
+    #[arg(long, env = "MARGINSTREAM_EVENT_LOG_PARTITIONS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub event_log_partitions: u32,
+
+    /// Bytes of processed cost events that each partition keeps for a replay; 0 keeps all.
+    #[arg(long, env = "MARGINSTREAM_EVENT_LOG_RETENTION_BYTES", value_name = "BYTES", default_value_t = 4 << 30)]
+    pub event_log_retention_bytes: u64,
+
+    /// Age, in hours since arrival, after which processed cost events leave the log; 0 keeps them. What
+    /// is not processed yet always stays.
+    #[arg(
+        long,
+        env = "MARGINSTREAM_EVENT_LOG_RETENTION_HOURS",
+        value_name = "HOURS",
+        default_value_t = 168
+    )]
+    pub event_log_retention_hours: u32,
+
+    /// Size at which a file of the log is closed and the next one begun, in bytes. Retention frees
+    /// whole files.
+    #[arg(long, env = "MARGINSTREAM_EVENT_LOG_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 128 << 20, value_parser = clap::value_parser!(u64).range(1 << 20..=4 << 30))]
+    pub event_log_segment_bytes: u64,
+}
+
+impl EventLogConfig {
+    /// Returns the settings of the log in `dir`.
+    pub(crate) fn local(&self, dir: &Path) -> LocalLogConfig {
+        let retained = |value: u64| (value > 0).then_some(value);
+        let cost_events = TopicSpec {
+            name: topic::COST_EVENTS.to_owned(),
+            partitions: self.event_log_partitions,
+            retention_bytes: retained(self.event_log_retention_bytes),
+            retention: retained(self.event_log_retention_hours.into())
+                .map(|hours| Duration::from_secs(hours * 3600)),
+        };
+        // Few and small, and all that a rebuild of revenue and mappings needs.
+        let kept = |name: &str| TopicSpec {
+            name: name.to_owned(),
+            partitions: 1,
+            retention_bytes: None,
+            retention: None,
+        };
+        let topics = vec![cost_events, kept(topic::INVOICES), kept(topic::DIMENSIONS)];
+        LocalLogConfig {
+            sync: self.event_log_sync,
+            segment_bytes: self.event_log_segment_bytes,
+            ..LocalLogConfig::new(dir, topics)
+        }
+    }
+}
+
+/// How the processor cuts batches.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Batches")]
+pub struct BatchConfig {
+    /// Size of log records at which a batch ends, in bytes. Larger batches cost less for each event and
+    /// more memory.
+    #[arg(long, env = "MARGINSTREAM_BATCH_MAX_BYTES", value_name = "BYTES", default_value_t = 24 << 20, value_parser = clap::value_parser!(u64).range(1 << 16..=1 << 30))]
+    pub batch_max_bytes: u64,
+
+    /// Longest wait for more events before a batch is written, in milliseconds: the larger part of the
+    /// time from an event's acknowledgement until queries show it.
+    #[arg(long, env = "MARGINSTREAM_BATCH_MAX_AGE_MS", value_name = "MILLISECONDS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub batch_max_age_ms: u64,
+}
+
+impl BatchConfig {
+    pub(crate) fn processor(&self) -> ProcessorConfig {
+        ProcessorConfig {
+            max_batch_bytes: usize::try_from(self.batch_max_bytes).unwrap_or(usize::MAX),
+            max_batch_age: Duration::from_millis(self.batch_max_age_ms),
+            ..ProcessorConfig::default()
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One operator command's access to the data: through the running server, or by itself.
+
+use std::path::Path;
+use std::time::Duration;
+
+use control::{ControlStore, Org};
+use event_log::LogError;
+use hyper::Method;
+use processor::reconcile::{self, ReconcileReport};
+use schemas::id::OrgId;
+use schemas::invoice::InvoiceRecord;
+use schemas::period::Period;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::margins::fetch_table;
+use super::server::Status;
+use crate::client::Client;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::error::CommandError;
+use crate::standalone::Engine;
+use crate::storage::Storage;
+
+/// How long a command waits for a server that is starting or stopping, or for another command.
+const PATIENCE: Duration = Duration::from_secs(20);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// Who does the work.
+#[derive(Debug)]
+enum Access {
+    /// The server, on its operator socket.
+    Server(Client),
+    /// This process, which holds the log's lock: there is no server.
+    Own(Storage),
+}
+
+/// Access to a data directory, held while one command works.
+#[derive(Debug)]
+pub(crate) struct OperatorSession {
+    access: Access,
+    control: ControlStore,
+    config: Config,
+}
+
+impl OperatorSession {
+    /// Reaches the server of `data`, or takes the data directory where none runs.
+    ///
+    /// # Errors
+    /// [`CommandError::Busy`] where another process holds the directory and does not answer.
+    pub(crate) async fn open(data: &Path, mut config: Config) -> Result<Self, CommandError> {
+        let dir = DataDir::existing(data)?;
+        config.data.data = dir.path().to_path_buf();
+        let client = Client::of_socket(dir.operator_socket());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match client.get("/status").await {
+                Ok(_) => {
+                    let control = ControlStore::connect(&dir.control_url()).await?;
+                    return Ok(Self {
+                        access: Access::Server(client),
+                        control,
+                        config,
+                    });
+                }
+                Err(error) if !error.is_nobody() => return Err(error.into()),
+                Err(_) => {}
+            }
+            match Storage::open_once(dir.clone(), &config.event_log).await {
+                Ok(storage) => {
+                    let control = storage.control.clone();
+                    return Ok(Self {
+                        access: Access::Own(storage),
+                        control,
+                        config,
+                    });
+                }
+                Err(CommandError::Log(LogError::Locked { pid, .. })) if Instant::now() >= deadline => {
+                    return Err(CommandError::Busy {
+                        data: dir.path().to_path_buf(),
+                        pid,
+                    });
+                }
+                Err(CommandError::Log(LogError::Locked { .. })) => sleep(RETRY_DELAY).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the organization that `org` names by id, or the only one.
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`] where there is none, or where there are several to choose from.
+    pub(crate) async fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
+        choose_org(&self.control.list_orgs().await?, org).map_err(CommandError::Usage)
+    }
+
+    /// Publishes states of invoices; durable when it returns. Repeating is safe.
+    pub(crate) async fn publish_invoices(&self, records: &[InvoiceRecord]) -> Result<(), CommandError> {
+        match &self.access {
+            Access::Own(storage) => Ok(ingest::invoices::publish(&*storage.log, records).await?),
+            Access::Server(client) => {
+                let body =
+                    serde_json::to_vec(records).map_err(|error| CommandError::Runtime(error.into()))?;
+                let answer = client
+                    .send(Method::POST, "/invoices", "application/json", body.into())
+                    .await?;
+                if answer.status.is_success() {
+                    Ok(())
+                } else {
+                    Ok(answer.json::<()>()?)
+                }
+            }
+        }
+    }
+
+    /// Compares the roll-ups with the raw rows, once all that is in the log is counted.
+    pub(crate) async fn reconcile(&self, repair: bool) -> Result<ReconcileReport, CommandError> {
+        match &self.access {
+            Access::Server(client) => {
+                let path = format!("/reconcile?repair={repair}");
+                Ok(client
+                    .send(Method::POST, &path, "", bytes::Bytes::new())
+                    .await?
+                    .json()?)
+            }
+            Access::Own(storage) => {
+                let engine = Engine::start_and_drain(storage, &self.config).await?;
+                let report = reconcile::run(&engine.warehouse, repair).await;
+                engine.stop().await?;
+                Ok(report?)
+            }
+        }
+    }
+
+    /// Returns the margin table, as `GET /api/margins` shows it under `data`.
+    pub(crate) async fn margins(&self, org: OrgId, period: Period) -> Result<Value, CommandError> {
+        match &self.access {
+            Access::Server(client) => Ok(client
+                .get(&format!("/margins?org={org}&period={period}"))
+                .await?
+                .json()?),
+            Access::Own(storage) => {
+                let engine = Engine::start_and_drain(storage, &self.config).await?;
+                let table = fetch_table(&engine.warehouse, &storage.control, org, period).await;
+                engine.stop().await?;
+                serde_json::to_value(table?).map_err(|error| CommandError::Runtime(error.into()))
+            }
+        }
+    }
+
+    /// Returns where the server is; none where this process does the work.
+    pub(crate) async fn status(&self) -> Result<Option<Status>, CommandError> {
+        match &self.access {
+            Access::Server(client) => Ok(Some(client.get("/status").await?.json()?)),
+            Access::Own(_) => Ok(None),
+        }
+    }
+
+    /// Writes out what was published.
+    pub(crate) async fn close(self) -> Result<(), CommandError> {
+        match self.access {
+            Access::Own(storage) => storage.close().await,
+            Access::Server(_) => {
+                self.control.close().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn choose_org(orgs: &[Org], wanted: Option<OrgId>) -> Result<OrgId, String> {
+    match (wanted, orgs) {
+        (Some(wanted), _) if orgs.iter().any(|org| org.id == wanted) => Ok(wanted),
+        (Some(wanted), _) => Err(format!("there is no organization {wanted} here")),
+        (None, [only]) => Ok(only.id),
+        (None, []) => Err("there is no organization yet; run `marginstream admin bootstrap`".to_owned()),
+        (None, several) => {
+            let names: Vec<_> = several
+                .iter()
+                .map(|org| format!("{} ({})", org.id, org.name))
+                .collect();
+            Err(format!(
+                "there are several organizations; name one with --org: {}",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::time::TimestampMs;
+
+    use super::*;
+
+    fn org(name: &str) -> Org {
+        Org {
+            id: OrgId::random(),
+            name: name.to_owned(),
+            slug: name.to_owned(),
+            is_personal: false,
+            created_at: TimestampMs(0),
+            updated_at: TimestampMs(0),
+        }
+    }
+
+    #[test]
+    fn the_organization_may_be_left_out_where_there_is_one() {
+        let (one, two) = (org("one"), org("two"));
+        assert_eq!(choose_org(std::slice::from_ref(&one), None), Ok(one.id));
+        assert_eq!(choose_org(&[one.clone(), two.clone()], Some(two.id)), Ok(two.id));
+        assert!(choose_org(&[], None).unwrap_err().contains("admin bootstrap"));
+        let several = choose_org(&[one.clone(), two.clone()], None).unwrap_err();
+        assert!(
+            several.contains(&one.id.to_string()) && several.contains("(two)"),
+            "{several}"
+        );
+        assert!(choose_org(&[one], Some(two.id)).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! Everything in one process: `marginstream standalone`.
+//!
+//! Start: data directory, log (whose lock makes this the only owner), control store, both ports, so
+//! that a busy one fails before anything is done; engine, migrations, processor; and only when the
+//! processor has counted what the log held, the API. Stop, in the other order: the API and the
+//! operator's socket finish their requests, the processor counts what the log holds, then all closes.
+
+mod engine;
+mod services;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use processor::Processor;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::clickhouse::{self, ANALYST_USER, reachable};
+use crate::config::Config;
+use crate::error::{CommandError, sentence};
+use crate::operator::{self, OperatorState, Status};
+use crate::storage::{Storage, wait_until_processed};
+use tasks::{Part, Tasks};
+
+pub(crate) use engine::Engine;
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Standalone {
+    config: Config,
+    storage: Storage,
+    tasks: Tasks,
+    pub(crate) status: Status,
+}
+
+impl Standalone {
+    /// Starts a server; it answers when this returns.
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing is left running then.
+    pub(crate) async fn start(config: Config) -> Result<Self, CommandError> {
+        config.validate()?;
+        let storage = Storage::open(&config.data, &config.event_log).await?;
+        let listener = listen(config.http.listen).await?;
+        let clickhouse_listener =
+            clickhouse::listen(config.clickhouse.clickhouse_listen, "clickhouse-listen").await?;
+        let mut tasks = Tasks::default();
+        let started = Self::start_parts(&config, &storage, &mut tasks, listener, clickhouse_listener).await;
+        match started {
+            Ok(status) => Ok(Self {
+                config,
+                storage,
+                tasks,
+                status,
+            }),
+            Err(error) => {
+                tasks.stop_all(&config).await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_parts(
+        config: &Config,
+        storage: &Storage,
+        tasks: &mut Tasks,
+        listener: TcpListener,
+        clickhouse_listener: TcpListener,
+    ) -> Result<Status, CommandError> {
+        let clickhouse =
+            clickhouse::ClickHouse::open(&storage.dir, &config.clickhouse, clickhouse_listener).await?;
+        let analyst_password_file = clickhouse.analyst_password_file.clone();
+        let (warehouse, clickhouse_address) = (clickhouse.warehouse.clone(), clickhouse.address);
+        tasks.spawn(Part::ClickHouse, |shutdown| clickhouse.serve(shutdown));
+        clickhouse::migrate(&warehouse).await?;
+
+        let processor = storage.processor(&config.batch, &warehouse).await?;
+        let address = listener.local_addr().map_err(CommandError::Runtime)?;
+        let status = Status {
+            pid: std::process::id(),
+            url: format!("http://{}", reachable(address)),
+            clickhouse_url: format!("http://{}", reachable(clickhouse_address)),
+        };
+        let api = services::router(services::Parts {
+            config,
+            storage,
+            warehouse: &warehouse,
+            processor: &processor,
+        })?;
+        let operator = OperatorState {
+            status: status.clone(),
+            log: Arc::clone(&storage.log),
+            control: storage.control.clone(),
+            warehouse,
+            pauser: processor.pauser(),
+        };
+        let known = processor.known_events();
+        start_processor(config, storage, tasks, processor).await?;
+
+        let (control, log) = (storage.control.clone(), Arc::clone(&storage.log));
+        tasks.spawn(Part::Outbox, |shutdown| {
+            services::run_outbox(control, log, shutdown)
+        });
+        let socket = operator::socket::listen(&storage.dir.operator_socket())?;
+        tasks.spawn(Part::Operator, |shutdown| {
+            operator::serve(socket, operator, shutdown)
+        });
+        tasks.spawn(Part::Api, |shutdown| services::serve(listener, api, shutdown));
+
+        let password = analyst_password_file.map_or_else(
+            || "as configured".to_owned(),
+            |path| format!("in {}", path.display()),
+        );
+        info!(
+            url = status.url, clickhouse_url = status.clickhouse_url, analyst = ANALYST_USER, password,
+            sync = %config.event_log.event_log_sync, data = %storage.dir.path().display(),
+            known_ids = known.num_ids(), known_ids_bytes = known.num_bytes(), "ready"
+        );
+        Ok(status)
+    }
+
+    /// Runs until `shutdown`, then stops in order.
+    ///
+    /// # Errors
+    /// That of a part that ended by itself; the rest is stopped in order all the same.
+    pub(crate) async fn run_until(mut self, shutdown: CancellationToken) -> Result<(), CommandError> {
+        let failure = tokio::select! {
+            () = shutdown.cancelled() => None,
+            failure = self.tasks.first_end() => Some(failure),
+        };
+        match &failure {
+            Some(failure) => error!(error = %sentence(failure), "stopping after a failure"),
+            None => info!("stopping"),
+        }
+        let stopped = self.tasks.stop_all(&self.config).await;
+        operator::socket::remove(&self.storage.dir.operator_socket())?;
+        let closed = self.storage.close().await;
+        match failure {
+            Some(failure) => Err(failure),
+            None => stopped.and(closed).inspect(|()| info!("stopped, all flushed")),
+        }
+    }
+}
+
+/// Runs the processor, and waits until it has counted what the log held.
+async fn start_processor(
+    config: &Config,
+    storage: &Storage,
+    tasks: &mut Tasks,
+    processor: Processor,
+) -> Result<(), CommandError> {
+    let ends = storage.ends(&config.batch.processor().group).await?;
+    let progress = processor.progress();
+    if !ends.is_empty() {
+        info!(num_partitions = ends.len(), "counting what the log holds");
+    }
+    tasks.spawn(Part::Processor, |shutdown| async move {
+        Ok(processor.run(shutdown).await?)
+    });
+    tokio::select! {
+        failure = tasks.first_end() => Err(failure),
+        passed = wait_until_processed(progress, &ends), if !ends.is_empty() => {
+            // The part's own error says more than that its progress ended.
+            if passed { Ok(()) } else { Err(tasks.first_end().await) }
+        }
+        () = std::future::ready(()), if ends.is_empty() => Ok(()),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|source| CommandError::Bind {
+        what: "the API",
+        flag: "listen",
+        address,
+        source,
+    })
+}

@@ -1,0 +1,17 @@
+//! The real binary from outside, as its users meet it: over HTTP, on the command line, killed.
+//!
+//! Each test has a data directory and ports of its own. The oracle (`oracle.rs`) sums what was
+//! sent in plain loops and shares no code with the product.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod crash;
+mod duplicates;
+mod events;
+mod faults;
+mod http;
+mod margins;
+mod operator;
+mod oracle;
+mod server;
+mod trace;
