@@ -1,0 +1,52 @@
+# The commands that people and CI run. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(or $(CARGO_TARGET_DIR),target)/release/marginstream
+LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
+
+.PHONY: help run demo build test check bench libchdb tools clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: build ## Build what is missing and start the standalone product on http://127.0.0.1:8080
+	@echo "==> starting marginstream; Ctrl-C stops it"
+	@exec $(BIN) standalone
+
+demo: build ## Send a season of believable data and print the margin table
+	@$(BIN) demo
+
+build: tools libchdb
+	@echo "==> building marginstream (the first time takes 10 to 15 minutes on two cores)"
+	@cargo build --release --package marginstream
+
+test: tools libchdb ## Build what is missing and pass every test
+	@deploy/test.sh
+
+check: tools ## Format, lints and documentation
+	@echo "==> checking format, lints and documentation"
+	@cargo fmt --all --check
+	@cargo clippy --release --workspace --all-targets -- -D warnings
+
+bench: build ## Measure the throughput from HTTP to queryable roll-ups
+	@benches/run.sh
+
+libchdb: $(LIBCHDB) ## Install the embedded ClickHouse engine from its npm package
+
+$(LIBCHDB): deploy/libchdb/package.json deploy/libchdb/package-lock.json
+	@echo "==> installing the embedded ClickHouse engine (550 MB)"
+	@deploy/require.sh npm "Node.js 18 or later with npm"
+	@cd deploy/libchdb && npm ci --no-audit --no-fund --loglevel=error \
+		|| { echo "error: npm could not install deploy/libchdb; check the network and npm's registry setting, or set CHDB_LIB to a libchdb.so of version 26.7.3" >&2; exit 1; }
+	@touch $@
+
+tools:
+	@deploy/require.sh cargo "Rust, stable toolchain, with cargo"
+	@deploy/require.sh cc "a C compiler (Debian: build-essential)"
+
+clean: ## Remove what was built; leaves ./data alone
+	@cargo clean
+	@rm -rf deploy/libchdb/node_modules deploy/test-venv
