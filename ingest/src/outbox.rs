@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use control::{ControlError, ControlStore, OutboxEntry};
 use event_log::{AppendRecord, EventLog};
+use schemas::time::TimestampMs;
 use schemas::topic;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -19,6 +20,8 @@ use crate::error::IngestError;
 const ENTRIES_PER_APPEND: u32 = 1_000;
 /// How often the store is asked, since other processes write to it too.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long published entries are kept, for people who look for the cause of something.
+const KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Why the outbox could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,7 @@ pub async fn publish_pending(control: &ControlStore, log: &dyn EventLog) -> Resu
         };
         append(log, &entries).await?;
         published += control.mark_published(last).await?;
+        control.prune_outbox(TimestampMs(TimestampMs::now().0 - KEPT_MS)).await?;
     }
 }
 

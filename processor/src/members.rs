@@ -54,6 +54,7 @@ fn pipeline(processor: &Processor, member: &Arc<dyn GroupMember>, place: TopicPa
         plan: Plan::for_topic(&place.topic, &processor.warehouse, &processor.known),
         topic_partition: place,
         config: processor.config.clone(),
+        log: Arc::clone(&processor.log),
         member: Arc::clone(member),
         writer: Writer::new(processor.warehouse.clone()),
         pauser: processor.pauser.clone(),

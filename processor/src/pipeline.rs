@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{GroupMember, TopicPartition};
+use event_log::{EventLog, GroupMember, TopicPartition};
 use telemetry::crash_point;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::batch::{Batch, Intent};
 use crate::error::ProcessorError;
@@ -28,6 +28,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 pub(crate) struct Pipeline {
     pub(crate) topic_partition: TopicPartition,
     pub(crate) config: ProcessorConfig,
+    pub(crate) log: Arc<dyn EventLog>,
     pub(crate) member: Arc<dyn GroupMember>,
     pub(crate) plan: Plan,
     pub(crate) writer: Writer,
@@ -45,9 +46,10 @@ impl Pipeline {
                 batch = self.cut(next, IDLE_WAIT) => batch?,
                 () = shutdown.cancelled() => break,
             };
-            if let Some(batch) = batch {
-                next = self.process(batch).await?;
-            }
+            next = match batch {
+                Some(batch) => self.process(batch).await?,
+                None => self.skip_gap(next).await?,
+            };
         }
         while let Some(batch) = self.cut(next, Duration::ZERO).await? {
             next = self.process(batch).await?;
@@ -86,6 +88,10 @@ impl Pipeline {
                     IDLE_WAIT,
                 )
                 .await?;
+            if read.is_empty() && self.end_of_log().await? >= end {
+                warn!(partition = %self.topic_partition, next, end, "records of an unfinished batch are gone");
+                break;
+            }
             records.extend(read.into_iter().take_while(|record| record.offset < end));
             next = records.last().map_or(next, |record| record.offset + 1);
         }
@@ -171,6 +177,26 @@ impl Pipeline {
             "batch written"
         );
         Ok(batch.end)
+    }
+
+    /// Passes offsets that no record has, which a repair of the log may leave before its end.
+    async fn skip_gap(&self, next: u64) -> Result<u64, ProcessorError> {
+        let end = self.end_of_log().await?;
+        if end <= next {
+            return Ok(next);
+        }
+        // A record may have come since the last read; only a read after the end was taken tells.
+        let records = self.member.read(&self.topic_partition, next, 1, Duration::ZERO).await?;
+        if !records.is_empty() {
+            return Ok(next);
+        }
+        info!(partition = %self.topic_partition, next, end, "passing offsets that hold no record");
+        self.publish_progress(end);
+        Ok(end)
+    }
+
+    async fn end_of_log(&self) -> Result<u64, ProcessorError> {
+        Ok(self.log.position(&self.config.group, &self.topic_partition).await?.end)
     }
 
     fn publish_progress(&self, next: u64) {

@@ -133,6 +133,8 @@ async fn execute(warehouse: &Warehouse, sql: &str) -> Result<(), ProcessorError>
         .client()
         .query(sql)
         .with_setting("async_insert", "0")
+        // The same damage may be repaired twice; the second repair must not be taken for a retry.
+        .with_setting("insert_deduplicate", "0")
         .execute()
         .await;
     Ok(done.map_err(|source| WarehouseError::from_client("repair", source))?)

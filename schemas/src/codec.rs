@@ -2,7 +2,9 @@
 
 use std::io::Cursor;
 
+use arrow::array::AsArray;
 use arrow::buffer::Buffer;
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
@@ -116,6 +118,19 @@ fn check_event(event: &CostEvent<'_>) -> Result<(), Rejected> {
     Ok(())
 }
 
+/// Checks the bounds that sums rely on. That each id is derived as it must be is the producer's duty.
+fn check_bounds(batch: &RecordBatch) -> Result<(), Rejected> {
+    for name in ["input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_microdollars", "duration_ms"] {
+        let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let smallest = column.and_then(arrow::compute::min).unwrap_or(0);
+        let largest = column.and_then(arrow::compute::max).unwrap_or(0);
+        if smallest < 0 || largest > Microdollars::MAX_WIRE {
+            return Err(Rejected::new(RejectReason::InvalidValue, format_args!("{name} must be in [0, 2^53)")));
+        }
+    }
+    Ok(())
+}
+
 fn decode_arrow(value: Buffer) -> Result<Vec<RecordBatch>, Rejected> {
     let undecodable = |error: ArrowError| Rejected::new(RejectReason::Undecodable, error);
     let mut decoder = StreamDecoder::new();
@@ -129,6 +144,7 @@ fn decode_arrow(value: Buffer) -> Result<Vec<RecordBatch>, Rejected> {
                     "columns are not those of cost_events",
                 ));
             }
+            check_bounds(&batch)?;
             batches.push(batch);
         }
     }
@@ -160,9 +176,10 @@ mod tests {
     use crate::time::TimestampMs;
     use proptest::prelude::*;
 
+    /// `cost` is set at last, since the wire form refuses negative ones.
     fn event(request_id: &str, cost: i64) -> CostEvent<'static> {
         let body = serde_json::json!({"provider": "openai", "model": "gpt-4o", "inputTokens": 10, "outputTokens": 5,
-            "costMicrodollars": cost, "idempotencyKey": request_id, "tags": {"env": "prod"}, "customer": "globex",
+            "costMicrodollars": 0, "idempotencyKey": request_id, "tags": {"env": "prod"}, "customer": "globex",
             "costBreakdown": {"input": 1, "output": 2, "cached": 0}, "durationMs": 12})
         .to_string();
         let tags = Tags::new();
@@ -176,7 +193,8 @@ mod tests {
             .unwrap()
             .resolve(&receipt, &Overrides::default())
             .unwrap();
-        serde_json::from_slice(&encode_event(&event).unwrap()).unwrap()
+        let event: CostEvent<'static> = serde_json::from_slice(&encode_event(&event).unwrap()).unwrap();
+        CostEvent { cost_microdollars: cost, ..event }
     }
 
     proptest! {

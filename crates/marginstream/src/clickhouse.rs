@@ -29,7 +29,7 @@ pub(crate) struct ClickHouse {
     pub(crate) warehouse: Warehouse,
     pub(crate) address: SocketAddr,
     /// Where the analyst's generated password is; none where a setting gives it.
-    pub(crate) analyst_password_file: Option<PathBuf>,
+    analyst_password_file: Option<PathBuf>,
 }
 
 impl ClickHouse {
@@ -76,6 +76,15 @@ impl ClickHouse {
             address,
             analyst_password_file,
         })
+    }
+
+    /// Tells where the password of the user `analyst` is.
+    pub(crate) fn analyst_password_place(&self) -> String {
+        let file = self.analyst_password_file.as_deref();
+        file.map_or_else(
+            || "as configured".to_owned(),
+            |file| format!("in {}", file.display()),
+        )
     }
 
     /// Serves the HTTP interface until `shutdown`.

@@ -86,7 +86,7 @@ pub(crate) const DEFAULT_LOG_LEVEL: &str = "info";
 #[command(next_help_heading = "Log lines")]
 pub struct TelemetryConfig {
     /// Which log lines are written to standard error: off, error, warn, info, debug or trace, or
-    /// directives such as `info,processor=debug`.
+    /// directives such as `info,marginstream_processor=debug`.
     #[arg(long, env = "MARGINSTREAM_LOG_LEVEL", value_name = "LEVEL", default_value = DEFAULT_LOG_LEVEL, value_parser = parse_level, global = true)]
     pub log_level: String,
 

@@ -6,6 +6,7 @@ mod random;
 mod season;
 mod send;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -64,7 +65,11 @@ impl Place {
         let data = match &args.data {
             Some(data) => data.clone(),
             None => {
-                let made = tempfile::Builder::new().prefix("marginstream-demo-").tempdir();
+                let private = std::fs::Permissions::from_mode(0o700);
+                let made = tempfile::Builder::new()
+                    .prefix("marginstream-demo-")
+                    .permissions(private)
+                    .tempdir();
                 let made = made.map_err(CommandError::file("make a directory in", std::env::temp_dir()))?;
                 temporary.insert(made).path().to_path_buf()
             }

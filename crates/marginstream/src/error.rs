@@ -81,6 +81,14 @@ pub enum CommandError {
         /// Why, where it said so.
         reason: Option<String>,
     },
+    /// The data directory is taken.
+    #[error("the data directory {} is in use by process {pid}: stop that first, or name another with --data", data.display())]
+    InUse {
+        /// The data directory.
+        data: PathBuf,
+        /// The process's id, or `unknown`.
+        pid: String,
+    },
     /// The data directory is taken by a process that does not answer.
     #[error("the data directory {} is in use by process {pid}, which does not answer on its operator socket", data.display())]
     Busy {

@@ -10,17 +10,16 @@ mod services;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use processor::Processor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::clickhouse::{self, ANALYST_USER, reachable};
+use crate::clickhouse::{self, ANALYST_USER, ClickHouse, reachable};
 use crate::config::Config;
 use crate::error::{CommandError, sentence};
-use crate::operator::{self, OperatorState, Status};
+use crate::operator::{self, Status};
 use crate::storage::{Storage, wait_until_processed};
 use tasks::{Part, Tasks};
 
@@ -33,6 +32,8 @@ pub(crate) struct Standalone {
     storage: Storage,
     tasks: Tasks,
     pub(crate) status: Status,
+    /// What an operator should know at the start, in one line.
+    pub(crate) ready: String,
 }
 
 impl Standalone {
@@ -49,11 +50,12 @@ impl Standalone {
         let mut tasks = Tasks::default();
         let started = Self::start_parts(&config, &storage, &mut tasks, listener, clickhouse_listener).await;
         match started {
-            Ok(status) => Ok(Self {
+            Ok((status, ready)) => Ok(Self {
                 config,
                 storage,
                 tasks,
                 status,
+                ready,
             }),
             Err(error) => {
                 tasks.stop_all(&config).await.ok();
@@ -68,57 +70,33 @@ impl Standalone {
         tasks: &mut Tasks,
         listener: TcpListener,
         clickhouse_listener: TcpListener,
-    ) -> Result<Status, CommandError> {
-        let clickhouse =
-            clickhouse::ClickHouse::open(&storage.dir, &config.clickhouse, clickhouse_listener).await?;
-        let analyst_password_file = clickhouse.analyst_password_file.clone();
-        let (warehouse, clickhouse_address) = (clickhouse.warehouse.clone(), clickhouse.address);
+    ) -> Result<(Status, String), CommandError> {
+        let clickhouse = ClickHouse::open(&storage.dir, &config.clickhouse, clickhouse_listener).await?;
+        let warehouse = clickhouse.warehouse.clone();
+        let password = clickhouse.analyst_password_place();
+        let status = Status {
+            pid: std::process::id(),
+            url: url_of(listener.local_addr().map_err(CommandError::Runtime)?),
+            clickhouse_url: url_of(clickhouse.address),
+        };
         tasks.spawn(Part::ClickHouse, |shutdown| clickhouse.serve(shutdown));
         clickhouse::migrate(&warehouse).await?;
 
         let processor = storage.processor(&config.batch, &warehouse).await?;
-        let address = listener.local_addr().map_err(CommandError::Runtime)?;
-        let status = Status {
-            pid: std::process::id(),
-            url: format!("http://{}", reachable(address)),
-            clickhouse_url: format!("http://{}", reachable(clickhouse_address)),
-        };
-        let api = services::router(services::Parts {
-            config,
-            storage,
-            warehouse: &warehouse,
-            processor: &processor,
-        })?;
-        let operator = OperatorState {
-            status: status.clone(),
-            log: Arc::clone(&storage.log),
-            control: storage.control.clone(),
-            warehouse,
-            pauser: processor.pauser(),
-        };
         let known = processor.known_events();
+        let services = services::Services::new(config, storage, warehouse, &processor, status.clone())?;
         start_processor(config, storage, tasks, processor).await?;
+        services.start(tasks, listener)?;
 
-        let (control, log) = (storage.control.clone(), Arc::clone(&storage.log));
-        tasks.spawn(Part::Outbox, |shutdown| {
-            services::run_outbox(control, log, shutdown)
-        });
-        let socket = operator::socket::listen(&storage.dir.operator_socket())?;
-        tasks.spawn(Part::Operator, |shutdown| {
-            operator::serve(socket, operator, shutdown)
-        });
-        tasks.spawn(Part::Api, |shutdown| services::serve(listener, api, shutdown));
-
-        let password = analyst_password_file.map_or_else(
-            || "as configured".to_owned(),
-            |path| format!("in {}", path.display()),
+        let sync = config.event_log.event_log_sync;
+        let (known_ids, known_ids_bytes) = (known.num_ids(), known.num_bytes());
+        info!(url = status.url, clickhouse_url = status.clickhouse_url, %sync, known_ids, known_ids_bytes, "ready");
+        let ready = format!(
+            "marginstream is ready: API {}, ClickHouse {} (user {ANALYST_USER}, password {password}), \
+             event log sync {sync}, {known_ids} known event ids in {known_ids_bytes} bytes",
+            status.url, status.clickhouse_url
         );
-        info!(
-            url = status.url, clickhouse_url = status.clickhouse_url, analyst = ANALYST_USER, password,
-            sync = %config.event_log.event_log_sync, data = %storage.dir.path().display(),
-            known_ids = known.num_ids(), known_ids_bytes = known.num_bytes(), "ready"
-        );
-        Ok(status)
+        Ok((status, ready))
     }
 
     /// Runs until `shutdown`, then stops in order.
@@ -167,6 +145,10 @@ async fn start_processor(
         }
         () = std::future::ready(()), if ends.is_empty() => Ok(()),
     }
+}
+
+fn url_of(address: SocketAddr) -> String {
+    format!("http://{}", reachable(address))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {

@@ -26,9 +26,7 @@ impl Storage {
     /// Opens all three, for a server.
     pub(crate) async fn open(data: &DataConfig, event_log: &EventLogConfig) -> Result<Self, CommandError> {
         let dir = DataDir::prepare(&data.data)?;
-        let log = open_log(event_log.clone(), &dir.log()).await?;
-        let control = ControlStore::connect(&dir.control_url()).await?;
-        Ok(Self { dir, log, control })
+        Self::open_parts(dir, event_log.clone()).await
     }
 
     /// Opens all three for one operation: with as many partitions as there are, and without removing
@@ -39,7 +37,19 @@ impl Storage {
         event_log.event_log_partitions = event_log.event_log_partitions.max(partitions);
         event_log.event_log_retention_bytes = 0;
         event_log.event_log_retention_hours = 0;
-        let log = open_log(event_log, &dir.log()).await?;
+        Self::open_parts(dir, event_log).await
+    }
+
+    async fn open_parts(dir: DataDir, event_log: EventLogConfig) -> Result<Self, CommandError> {
+        let log = match open_log(event_log, &dir.log()).await {
+            Err(CommandError::Log(LogError::Locked { pid, .. })) => {
+                return Err(CommandError::InUse {
+                    data: dir.path().to_path_buf(),
+                    pid,
+                });
+            }
+            opened => opened?,
+        };
         let control = ControlStore::connect(&dir.control_url()).await?;
         Ok(Self { dir, log, control })
     }

@@ -203,7 +203,15 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_amounts_to_the_right() {
         let text = view().render("2026-04".parse().unwrap(), Style::Plain);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        Margins of 2026-04
+
+         Customer       Revenue     Cost   Margin       %  Tier      Trend
+         Globex          $50.00   $70.00  -$20.00  -40.00  critical  ▅▄▂›▁
+         initech�[2J  $1,234.00  $540.00  $694.00   56.24  healthy   ▅▄█›▁
+
+        2 customers · revenue $1,284.00 · cost $610.00 · blended margin 52.50 % · 1 critical · 0 at risk
+        ");
     }
 
     #[test]

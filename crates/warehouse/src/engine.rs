@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -117,10 +118,11 @@ struct OpenEngine {
 }
 
 static OPEN_ENGINE: Mutex<Option<OpenEngine>> = Mutex::new(None);
-static EXIT_HOOK: Once = Once::new();
+static NUM_CONNECTS: AtomicU64 = AtomicU64::new(0);
 
 /// How long [`Engine::close`] waits for running statements to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// ClickHouse in this process, on one data directory.
 ///
@@ -196,8 +198,6 @@ impl Engine {
                 return Err(EngineError::Unusable(message));
             }
         };
-        // After the library's own exit hook, which it sets with its first connection: ours runs first.
-        EXIT_HOOK.call_once(|| ffi::run_at_exit(close_at_exit));
         let engine = Arc::new(engine);
         *open_engine = Some(OpenEngine {
             data_dir: files.data_dir,
@@ -206,27 +206,26 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Stops the engine: refuses new statements, cancels those that run, and waits up to 10 s for
-    /// them to end. Called when the engine is dropped and when the process exits, too.
+    /// Stops the engine: refuses new statements, cancels statements and merges that run, and waits
+    /// up to 10 s for them to end. Returns whether all had ended.
     ///
-    /// Returns whether all had ended.
+    /// Dropping the engine does the same. A program should do either before it returns from `main`:
+    /// at exit it is attempted too, but by then the library may have lost data it needs, and the
+    /// process may end with a signal. What was inserted is safe either way.
     pub fn close(&self) -> bool {
         *self.is_closed.write().unwrap_or_else(PoisonError::into_inner) = true;
         let Some(mut anchor) = self.anchor.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return true;
         };
-        // Handles that are still in use share the library with the engine and the anchor.
-        let in_use = |api: &Arc<Api>| Arc::strong_count(api) > 2;
-        if in_use(&self.api)
-            && let Err(error) = anchor.query(b"KILL QUERY WHERE 1 ASYNC", "Null", &[])
-        {
-            warn!(%error, "cancelling running statements failed");
-        }
         let started = Instant::now();
-        while in_use(&self.api) && started.elapsed() < CLOSE_TIMEOUT {
-            thread::sleep(Duration::from_millis(5));
+        let has_time = || started.elapsed() < CLOSE_TIMEOUT;
+        stop_work(&mut anchor, &has_time);
+        // Handles that are still in use share the library with the engine and the anchor.
+        let in_use = || Arc::strong_count(&self.api) > 2;
+        while in_use() && has_time() {
+            thread::sleep(POLL_INTERVAL);
         }
-        !in_use(&self.api)
+        !in_use()
     }
 
     pub(crate) fn facts(&self) -> &EngineFacts {
@@ -243,6 +242,11 @@ impl Engine {
         let is_closed = self.is_closed.read().unwrap_or_else(PoisonError::into_inner);
         if *is_closed {
             return Err("Code: 236. DB::Exception: the engine is stopping. (ABORTED)".to_owned());
+        }
+        // Exit hooks run latest first, and the library's lazily made static data has hooks of its
+        // own, which must run after ours. So ours is set again now and then, 64 times at most.
+        if NUM_CONNECTS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() {
+            ffi::run_at_exit(close_at_exit);
         }
         let arguments = [
             c"marginstream".to_owned(),
@@ -311,6 +315,20 @@ extern "C" fn close_at_exit() {
         }
     });
     drop(stopping.join());
+}
+
+/// Cancels statements and merges, and waits for the merges to end: the engine crashes when it is
+/// stopped in the middle of one (seen with 26.7). They begin anew at the next start.
+fn stop_work(anchor: &mut Connection, has_time: &impl Fn() -> bool) {
+    for statement in ["SYSTEM STOP MERGES", "KILL QUERY WHERE 1 ASYNC"] {
+        if let Err(error) = anchor.query(statement.as_bytes(), "Null", &[]) {
+            warn!(%error, statement, "stopping work failed");
+        }
+    }
+    let merging = "SELECT 1 FROM system.merges LIMIT 1";
+    while has_time() && rows(anchor, merging).is_ok_and(|merges| !merges.is_empty()) {
+        thread::sleep(POLL_INTERVAL);
+    }
 }
 
 fn function_facts(row: Vec<String>) -> Option<(String, FunctionFacts)> {

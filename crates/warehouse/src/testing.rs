@@ -102,6 +102,7 @@ fn start() -> Option<u16> {
         Err(EngineError::LibraryNotFound { .. }) => return None,
         Err(error) => panic!("engine: {error}"),
     };
+    warm_up(&engine);
     let (sender, receiver) = std::sync::mpsc::channel();
     // Each test has a runtime of its own; the server's must outlive them all.
     thread::spawn(move || {
@@ -129,6 +130,24 @@ fn start() -> Option<u16> {
         .recv()
         .unwrap_or_else(|error| panic!("test server: {error}"));
     Some(port.unwrap_or_else(|error| panic!("test server: {error}")))
+}
+
+/// Has the engine merge parts once, so that all it needs for that exists before the process's exit
+/// hook is set: tests end with the engine open.
+fn warm_up(engine: &Engine) {
+    let statements = [
+        "CREATE DATABASE test_warm_up",
+        "CREATE TABLE test_warm_up.t (n Int64, s LowCardinality(String)) ENGINE = MergeTree ORDER BY n",
+        "INSERT INTO test_warm_up.t SELECT number, 'a' FROM numbers(10)",
+        "INSERT INTO test_warm_up.t SELECT number, 'b' FROM numbers(10)",
+        "OPTIMIZE TABLE test_warm_up.t FINAL",
+        "DROP DATABASE test_warm_up SYNC",
+    ];
+    for statement in statements {
+        let done =
+            engine.connect().and_then(|mut connection| connection.query(statement.as_bytes(), "Null", &[]));
+        assert!(done.is_ok(), "{statement}: {done:?}");
+    }
 }
 
 /// Removes what earlier test processes left behind: they end without a chance to.

@@ -195,40 +195,72 @@ async fn a_second_process_is_refused_with_a_reason() {
     server.kill();
 }
 
+/// Runs `child` of this program to its end and checks that it ended well, several times over.
+fn assert_exits_cleanly(child: &str) {
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let status = Command::new(env::current_exe().unwrap())
+            .args(["--exact", child, "--nocapture"])
+            .env(CHILD_DIRECTORY, directory.path())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
 #[test]
-fn a_process_exits_cleanly_with_an_open_engine() {
-    let directory = tempfile::tempdir().unwrap();
-    let status = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "child_leaves_its_engine_open", "--nocapture"])
-        .env(CHILD_DIRECTORY, directory.path())
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
+fn a_process_that_closes_its_engine_exits_cleanly() {
+    assert_exits_cleanly("child_closes_its_engine");
+}
+
+#[test]
+fn a_process_with_an_open_test_engine_exits_cleanly() {
+    assert_exits_cleanly("child_leaves_the_test_engine_open");
+}
+
+/// Makes parts to merge, and leaves a statement running.
+async fn make_work(warehouse: Warehouse) {
+    warehouse.migrate(&[TABLE]).await.unwrap();
+    for round in 0..40 {
+        warehouse.insert_arrow("t", &[batch()], &format!("t:0:{round}:t")).await.unwrap();
+    }
+    tokio::spawn(async move {
+        let slow = "SELECT count() FROM numbers(100000000000) WHERE NOT ignore(number)";
+        drop(warehouse.client().query(slow).fetch_one::<u64>().await);
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+}
+
+/// The child's part: closes its engine while parts are merged and a statement runs.
+#[test]
+fn child_closes_its_engine() {
+    let Some(directory) = env::var_os(CHILD_DIRECTORY) else { return };
+    let engine = match Engine::open(EngineConfig::new(directory)) {
+        Ok(engine) => engine,
+        Err(EngineError::LibraryNotFound { .. }) => return,
+        Err(error) => panic!("{error}"),
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = url(listener.local_addr().unwrap().port(), SERVICE_USER, "db");
+        tokio::spawn(serve(Arc::clone(&engine), listener, ServerConfig::new(users()), std::future::pending()));
+        make_work(Warehouse::new(WarehouseConfig::new(url)).unwrap()).await;
+        assert!(engine.close());
+    });
 }
 
 /// The child's part: exits while parts are merged and a statement runs.
 #[test]
-fn child_leaves_its_engine_open() {
+fn child_leaves_the_test_engine_open() {
     if env::var_os(CHILD_DIRECTORY).is_none() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let Some(warehouse) = marginstream_warehouse::testing::warehouse("left_open").await else {
-            return;
-        };
-        warehouse.migrate(&[TABLE]).await.unwrap();
-        for round in 0..40 {
-            warehouse
-                .insert_arrow("t", &[batch()], &format!("t:0:{round}:t"))
-                .await
-                .unwrap();
+        if let Some(warehouse) = marginstream_warehouse::testing::warehouse("left_open").await {
+            make_work(warehouse).await;
         }
-        tokio::spawn(async move {
-            let slow = "SELECT count() FROM numbers(100000000000) WHERE NOT ignore(number)";
-            drop(warehouse.client().query(slow).fetch_one::<u64>().await);
-        });
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     });
     // Keeps the statement running until the process is gone.
     std::mem::forget(runtime);

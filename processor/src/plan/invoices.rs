@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use clickhouse::Row;
-use schemas::codec::decode_record;
+use schemas::codec::{Rejected, decode_record};
 use schemas::id::OrgId;
-use schemas::invoice::InvoiceRecord;
+use schemas::invoice::{InvoiceRecord, InvoiceState};
+use schemas::reject::RejectReason;
 use serde::Deserialize;
 use uuid::Uuid;
 use warehouse::{Warehouse, WarehouseError};
@@ -61,7 +62,7 @@ impl InvoicePlan {
         let mut last: HashMap<InvoiceKey, Versioned> = HashMap::new();
         let mut counts = TopicCounts::default();
         for record in &batch.records {
-            match decode_record::<InvoiceRecord>(&record.value) {
+            match decode_invoice(&record.value) {
                 Ok(invoice) => {
                     // Offsets start at 0, versions at 1: 0 means that there is no state.
                     let versioned = Versioned {
@@ -134,5 +135,14 @@ impl InvoicePlan {
             prior.extend(rows);
         }
         Ok(prior)
+    }
+}
+
+/// Decodes a record whose amount can be counted.
+fn decode_invoice(value: &[u8]) -> Result<InvoiceRecord, Rejected> {
+    let invoice: InvoiceRecord = decode_record(value)?;
+    match invoice.state.as_ref().map(InvoiceState::revenue) {
+        Some(Err(error)) => Err(Rejected { reason: RejectReason::InvalidValue, detail: error.to_string() }),
+        _ => Ok(invoice),
     }
 }

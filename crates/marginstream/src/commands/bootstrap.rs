@@ -2,7 +2,8 @@
 //! at once, so it does not matter whether a server runs.
 
 use control::{BootstrapRequest, Bootstrapped, ControlStore};
-use serde_json::json;
+use schemas::id::OrgId;
+use serde::Serialize;
 
 use crate::cli::BootstrapArgs;
 use crate::commands::print;
@@ -19,21 +20,38 @@ pub(super) async fn run(args: BootstrapArgs) -> Result<Outcome, CommandError> {
     };
     let made = control.bootstrap(request).await;
     control.close().await;
-    print(&answer(&made?, args.json))?;
+    let made = made?;
+    print(&if args.json {
+        to_json(&made)?
+    } else {
+        to_text(&made)
+    })?;
     Ok(Outcome::Done)
 }
 
-fn answer(made: &Bootstrapped, as_json: bool) -> String {
+/// What scripts read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    org_id: OrgId,
+    email: &'a str,
+    /// None where the owner had an account already.
+    password: Option<&'a str>,
+    api_key: &'a str,
+}
+
+fn to_json(made: &Bootstrapped) -> Result<String, CommandError> {
+    let answer = Answer {
+        org_id: made.org_id,
+        email: &made.email,
+        password: made.password.as_ref().map(|password| password.expose()),
+        api_key: made.api_key.expose(),
+    };
+    serde_json::to_string(&answer).map_err(|error| CommandError::Output(error.into()))
+}
+
+fn to_text(made: &Bootstrapped) -> String {
     let password = made.password.as_ref().map(|password| password.expose());
-    if as_json {
-        return json!({
-            "orgId": made.org_id,
-            "email": made.email,
-            "password": password,
-            "apiKey": made.api_key.expose(),
-        })
-        .to_string();
-    }
     format!(
         "organization  {}\ne-mail        {}\npassword      {}\nAPI key       {}\n\
          \nPassword and key are shown this once.",

@@ -20,13 +20,9 @@ pub(super) async fn run(args: ClickhouseArgs, mut config: Config) -> Result<Outc
     let listener = clickhouse::listen(args.listen, "listen").await?;
     let engine = ClickHouse::open(&storage.dir, &config.clickhouse, listener).await?;
     let (warehouse, address) = (engine.warehouse.clone(), engine.address);
-    let password_file = engine.analyst_password_file.clone();
+    let password = engine.analyst_password_place();
     let serving = tokio::spawn(engine.serve(stop.clone()));
     clickhouse::migrate(&warehouse).await?;
-    let password = password_file.map_or_else(
-        || "as configured".to_owned(),
-        |path| format!("in {}", path.display()),
-    );
     print(&format!(
         "ClickHouse is ready: http://{} (user {ANALYST_USER}, password {password})",
         reachable(address)

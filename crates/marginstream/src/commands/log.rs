@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use event_log::RepairReport;
+use event_log::{LogError, RepairReport};
 
 use crate::commands::print;
 use crate::error::{CommandError, Outcome};
@@ -18,7 +18,13 @@ pub(super) async fn repair(data: &Path) -> Result<Outcome, CommandError> {
         )));
     }
     let repaired = tokio::task::spawn_blocking(move || event_log::repair(&dir)).await;
-    let reports = repaired.map_err(|error| CommandError::Runtime(error.into()))??;
+    let reports = match repaired.map_err(|error| CommandError::Runtime(error.into()))? {
+        Err(LogError::Locked { pid, .. }) => {
+            let data = data.to_path_buf();
+            return Err(CommandError::InUse { data, pid });
+        }
+        reports => reports?,
+    };
     if reports.is_empty() {
         print("the log is sound; nothing was changed")?;
     }

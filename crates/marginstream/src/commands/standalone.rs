@@ -1,6 +1,5 @@
 //! `marginstream standalone`.
 
-use crate::clickhouse::ANALYST_USER;
 use crate::commands::print;
 use crate::config::Config;
 use crate::error::{CommandError, Outcome};
@@ -15,13 +14,8 @@ pub(super) async fn run(config: Config) -> Result<Outcome, CommandError> {
         // What was durable before stays durable: the next start begins anew.
         () = stop.cancelled() => return Ok(Outcome::Done),
     };
-    let status = &server.status;
-    let ready = format!(
-        "marginstream is ready: API {}, ClickHouse {} (user {ANALYST_USER})",
-        status.url, status.clickhouse_url
-    );
     // The server serves on, whoever reads its output or not.
-    print(&ready).ok();
+    print(&server.ready).ok();
     server.run_until(stop).await?;
     Ok(Outcome::Done)
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use control::{ControlStore, Org};
-use event_log::LogError;
 use hyper::Method;
 use processor::reconcile::{self, ReconcileReport};
 use schemas::id::OrgId;
@@ -75,13 +74,10 @@ impl OperatorSession {
                         config,
                     });
                 }
-                Err(CommandError::Log(LogError::Locked { pid, .. })) if Instant::now() >= deadline => {
-                    return Err(CommandError::Busy {
-                        data: dir.path().to_path_buf(),
-                        pid,
-                    });
+                Err(CommandError::InUse { data, pid }) if Instant::now() >= deadline => {
+                    return Err(CommandError::Busy { data, pid });
                 }
-                Err(CommandError::Log(LogError::Locked { .. })) => sleep(RETRY_DELAY).await,
+                Err(CommandError::InUse { .. }) => sleep(RETRY_DELAY).await,
                 Err(error) => return Err(error),
             }
         }

@@ -1,12 +1,10 @@
-//! The API of one process: ingest and queries on one port, over one state.
+//! The services of one process: ingest and queries on one port, the operator's socket, the outbox.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use control::ControlStore;
-use event_log::EventLog;
 use ingest::{Acceptor, IngestParts, IngestState};
 use marginstream_http::HttpState;
 use processor::Processor;
@@ -16,50 +14,87 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use warehouse::Warehouse;
 
+use super::tasks::{Part, Tasks};
 use crate::config::Config;
 use crate::error::CommandError;
+use crate::operator::{self, OperatorState, Status};
 use crate::storage::Storage;
 
-/// What the API is made of.
-pub(super) struct Parts<'a> {
-    pub(super) config: &'a Config,
-    pub(super) storage: &'a Storage,
-    pub(super) warehouse: &'a Warehouse,
-    pub(super) processor: &'a Processor,
+/// The services, ready to start.
+pub(super) struct Services {
+    storage: Storage,
+    router: Router,
+    acceptor: Arc<Acceptor>,
+    operator: OperatorState,
 }
 
-/// Returns all routes. Limits, replays and caches are shared, so they hold over both services.
-///
-/// # Errors
-/// [`CommandError::Ingest`] where the log lacks a topic.
-pub(super) fn router(parts: Parts<'_>) -> Result<(Router, Arc<Acceptor>), CommandError> {
-    let Parts {
-        config,
-        storage,
-        warehouse,
-        processor,
-    } = parts;
-    let http = HttpState::new(storage.control.clone(), config.limits.http_config(&config.http));
-    let queries = query_api::router(QueryState::new(http.clone(), warehouse.clone(), Vec::new()));
-    let parts = IngestParts {
-        log: Arc::clone(&storage.log),
-        warehouse: warehouse.clone(),
-        known: processor.known_events(),
-        progress: processor.progress(),
-        max_unprocessed_events: config.limits.max_unprocessed_events(),
-    };
-    let state = IngestState::new(http.clone(), parts)?;
-    let acceptor = state.acceptor();
-    Ok((
-        marginstream_http::apply(queries.merge(ingest::router(state)), &http),
-        acceptor,
-    ))
+impl Services {
+    /// Puts the services together. Limits, replays and caches are shared, so they hold over both APIs.
+    ///
+    /// # Errors
+    /// [`CommandError::Ingest`] where the log lacks a topic.
+    pub(super) fn new(
+        config: &Config,
+        storage: &Storage,
+        warehouse: Warehouse,
+        processor: &Processor,
+        status: Status,
+    ) -> Result<Self, CommandError> {
+        let http = HttpState::new(storage.control.clone(), config.limits.http_config(&config.http));
+        let queries = query_api::router(QueryState::new(http.clone(), warehouse.clone(), Vec::new()));
+        let parts = IngestParts {
+            log: Arc::clone(&storage.log),
+            warehouse: warehouse.clone(),
+            known: processor.known_events(),
+            progress: processor.progress(),
+            max_unprocessed_events: config.limits.max_unprocessed_events(),
+        };
+        let ingest = IngestState::new(http.clone(), parts)?;
+        let acceptor = ingest.acceptor();
+        let operator = OperatorState {
+            status,
+            log: Arc::clone(&storage.log),
+            control: storage.control.clone(),
+            warehouse,
+            pauser: processor.pauser(),
+        };
+        Ok(Self {
+            storage: storage.clone(),
+            router: marginstream_http::apply(queries.merge(ingest::router(ingest)), &http),
+            acceptor,
+            operator,
+        })
+    }
+
+    /// Starts all of them; the API on `listener`.
+    ///
+    /// # Errors
+    /// [`CommandError::File`] where the operator's socket cannot be made.
+    pub(super) fn start(self, tasks: &mut Tasks, listener: TcpListener) -> Result<(), CommandError> {
+        let Self {
+            storage,
+            router,
+            acceptor,
+            operator,
+        } = self;
+        let socket = operator::socket::listen(&storage.dir.operator_socket())?;
+        tasks.spawn(Part::Outbox, |shutdown| async move {
+            ingest::outbox::run(storage.control, storage.log, shutdown).await;
+            Ok(())
+        });
+        tasks.spawn(Part::Operator, |shutdown| {
+            operator::serve(socket, operator, shutdown)
+        });
+        tasks.spawn(Part::Api, |shutdown| serve(listener, router, acceptor, shutdown));
+        Ok(())
+    }
 }
 
 /// Serves the API until `shutdown` and open requests have ended.
-pub(super) async fn serve(
+async fn serve(
     listener: TcpListener,
-    (router, acceptor): (Router, Arc<Acceptor>),
+    router: Router,
+    acceptor: Arc<Acceptor>,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let listener = listener.tap_io(|stream| {
@@ -78,14 +113,4 @@ pub(super) async fn serve(
         served = serving.into_future() => served.map_err(CommandError::Runtime),
         () = forgetting => Ok(()),
     }
-}
-
-/// Publishes changes of the control store until `shutdown`; it retries what fails.
-pub(super) async fn run_outbox(
-    control: ControlStore,
-    log: Arc<dyn EventLog>,
-    shutdown: CancellationToken,
-) -> Result<(), CommandError> {
-    ingest::outbox::run(control, log, shutdown).await;
-    Ok(())
 }

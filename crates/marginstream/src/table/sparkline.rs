@@ -4,7 +4,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Stands before a projected month.
 const PROJECTED_MARK: char = '›';
 /// A margin beyond these is drawn as if it were there, so that one heavy loss does not flatten the rest.
-const FLOOR_PERCENT: f64 = -100.0;
+const FLOOR_PERCENT: f64 = -50.0;
 const CEILING_PERCENT: f64 = 100.0;
 
 /// The range that the bars span, one for all rows of a table, so that rows can be compared.
@@ -15,7 +15,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Spans `percents`, as far as they lie between -100 and 100.
+    /// Spans `percents`, as far as they lie between -50 and 100.
     pub(super) fn of(percents: impl Iterator<Item = f64>) -> Self {
         let empty = Self {
             lowest: CEILING_PERCENT,
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_heavy_loss_does_not_flatten_the_rest() {
-        assert_eq!(drawn(&[-90_000.0, 0.0, 100.0]), "▁▅█");
+        assert_eq!(drawn(&[-90_000.0, 25.0, 100.0]), "▁▅█");
     }
 
     #[test]

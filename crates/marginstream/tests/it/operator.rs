@@ -82,7 +82,7 @@ fn reconcile_finds_and_repairs_what_was_damaged() {
 fn service_sql(site: &Site, query: &str) {
     let password = std::fs::read_to_string(site.data.join("clickhouse-service.password")).unwrap();
     let headers = [
-        ("X-ClickHouse-User", "marginstream"),
+        ("X-ClickHouse-User", "service"),
         ("X-ClickHouse-Key", password.trim()),
     ];
     crate::http::send(site.clickhouse, "POST", "/", &headers, query.as_bytes())

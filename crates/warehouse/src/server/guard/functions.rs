@@ -47,6 +47,7 @@ const CATEGORIES: &[&str] = &[
 /// other users: `file`, `catboostEvaluate`, `joinGet`, `hasColumnInTable` (which takes a host),
 /// `getServerSetting`, `getMacro`, `filesystem...`, `hostName`, `sleep` and the like.
 const BY_NAME: &[&str] = &[
+    "_CAST",
     "MACNumToString",
     "MACStringToNum",
     "bar",
