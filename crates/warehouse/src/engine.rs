@@ -118,7 +118,10 @@ struct OpenEngine {
 }
 
 static OPEN_ENGINE: Mutex<Option<OpenEngine>> = Mutex::new(None);
-static NUM_CONNECTS: AtomicU64 = AtomicU64::new(0);
+static NUM_EXIT_HOOKS: AtomicU64 = AtomicU64::new(0);
+
+/// Exit hooks set one by one; beyond, only at powers of two. A hook takes 32 bytes.
+const MAX_EXIT_HOOKS: u64 = 10_000;
 
 /// How long [`Engine::close`] waits for running statements to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -243,11 +246,6 @@ impl Engine {
         if *is_closed {
             return Err("Code: 236. DB::Exception: the engine is stopping. (ABORTED)".to_owned());
         }
-        // Exit hooks run latest first, and the library's lazily made static data has hooks of its
-        // own, which must run after ours. So ours is set again now and then, 64 times at most.
-        if NUM_CONNECTS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() {
-            ffi::run_at_exit(close_at_exit);
-        }
         let arguments = [
             c"marginstream".to_owned(),
             self.path_argument.clone(),
@@ -298,6 +296,17 @@ impl Drop for Engine {
         {
             *open = None;
         }
+    }
+}
+
+/// Has [`close_at_exit`] run before the exit hooks that the library has set so far.
+///
+/// The library sets hooks for static data it makes lazily, as statements need it, and hooks run
+/// latest first. So this is called when a statement has ended.
+pub(crate) fn renew_exit_hook() {
+    let number = NUM_EXIT_HOOKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    if number <= MAX_EXIT_HOOKS || number.is_power_of_two() {
+        ffi::run_at_exit(close_at_exit);
     }
 }
 

@@ -144,8 +144,9 @@ fn warm_up(engine: &Engine) {
         "DROP DATABASE test_warm_up SYNC",
     ];
     for statement in statements {
-        let done =
-            engine.connect().and_then(|mut connection| connection.query(statement.as_bytes(), "Null", &[]));
+        let done = engine
+            .connect()
+            .and_then(|mut connection| connection.query(statement.as_bytes(), "Null", &[]));
         assert!(done.is_ok(), "{statement}: {done:?}");
     }
 }

@@ -223,7 +223,10 @@ fn a_process_with_an_open_test_engine_exits_cleanly() {
 async fn make_work(warehouse: Warehouse) {
     warehouse.migrate(&[TABLE]).await.unwrap();
     for round in 0..40 {
-        warehouse.insert_arrow("t", &[batch()], &format!("t:0:{round}:t")).await.unwrap();
+        warehouse
+            .insert_arrow("t", &[batch()], &format!("t:0:{round}:t"))
+            .await
+            .unwrap();
     }
     tokio::spawn(async move {
         let slow = "SELECT count() FROM numbers(100000000000) WHERE NOT ignore(number)";
@@ -235,7 +238,9 @@ async fn make_work(warehouse: Warehouse) {
 /// The child's part: closes its engine while parts are merged and a statement runs.
 #[test]
 fn child_closes_its_engine() {
-    let Some(directory) = env::var_os(CHILD_DIRECTORY) else { return };
+    let Some(directory) = env::var_os(CHILD_DIRECTORY) else {
+        return;
+    };
     let engine = match Engine::open(EngineConfig::new(directory)) {
         Ok(engine) => engine,
         Err(EngineError::LibraryNotFound { .. }) => return,
@@ -244,7 +249,12 @@ fn child_closes_its_engine() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = url(listener.local_addr().unwrap().port(), SERVICE_USER, "db");
-        tokio::spawn(serve(Arc::clone(&engine), listener, ServerConfig::new(users()), std::future::pending()));
+        tokio::spawn(serve(
+            Arc::clone(&engine),
+            listener,
+            ServerConfig::new(users()),
+            std::future::pending(),
+        ));
         make_work(Warehouse::new(WarehouseConfig::new(url)).unwrap()).await;
         assert!(engine.close());
     });

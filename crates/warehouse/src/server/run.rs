@@ -15,7 +15,9 @@ use super::error::{QueryError, code};
 use super::guard;
 use super::request::QueryRequest;
 use super::response::{ResponseHead, ResponseSender, late_error};
-use crate::engine::{Connection, Engine, Progress, QueryClass, QueryResult, QueryStream, Role, Session};
+use crate::engine::{
+    Connection, Engine, Progress, QueryClass, QueryResult, QueryStream, Role, Session, renew_exit_hook,
+};
 use crate::sql::{self, InsertHead};
 
 /// Largest result, before it is formatted, in a format that cannot be streamed.
@@ -58,8 +60,9 @@ pub(super) fn run(job: Job) {
             };
             run.statement(&mut session.connection, body, max_statement_bytes)
         });
-    // The connection is closed by now.
+    // The connection is closed by now. The client sees the end of its response after this.
     drop(permits);
+    renew_exit_hook();
     ended.store(true, Ordering::Release);
     if let Err(error) = outcome {
         // After the head was sent, `outcome` is Ok: late errors are part of the body.
