@@ -8,9 +8,11 @@ deploy/require.sh python3 "Python 3.9 or later, with venv (Debian: python3-venv)
 if [ ! -x deploy/test-venv/bin/python ]; then
   python3 -m venv deploy/test-venv
 fi
-deploy/test-venv/bin/python -c 'import clickhouse_connect' 2>/dev/null \
-  || deploy/test-venv/bin/pip install --quiet --disable-pip-version-check --requirement deploy/test-requirements.txt
-export MARGINSTREAM_TEST_PYTHON="$PWD/deploy/test-venv/bin/python"
+if ! cmp --silent deploy/test-requirements.txt deploy/test-venv/installed.txt; then
+  deploy/test-venv/bin/pip install --quiet --disable-pip-version-check --requirement deploy/test-requirements.txt \
+    || { echo "error: pip could not install deploy/test-requirements.txt; check the network and pip's index setting" >&2; exit 1; }
+  cp deploy/test-requirements.txt deploy/test-venv/installed.txt
+fi
 
 echo "==> building and running all tests"
 log=$(mktemp)

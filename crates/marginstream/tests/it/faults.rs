@@ -58,16 +58,10 @@ fn a_busy_port_is_named() {
 #[test]
 fn a_second_server_on_the_same_data_says_so() {
     let site = Site::started();
-    let mut second = site.standalone();
+    let mut second = crate::server::marginstream();
+    second.arg("standalone").arg("--data").arg(&site.data);
     second.args(["--listen", "127.0.0.1:0", "--clickhouse-listen", "127.0.0.1:0"]);
-    let mut second = Command::new(second.get_program());
-    second.arg("standalone").arg("--data").arg(&site.data).args([
-        "--listen",
-        "127.0.0.1:0",
-        "--clickhouse-listen",
-        "127.0.0.1:0",
-    ]);
-    assert_refused(&run(&mut second), &["log"]);
+    assert_refused(&run(&mut second), &["in use", site.data.to_str().unwrap()]);
     assert!(!site.has_ended());
 }
 

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod clients;
 mod crash;
 mod duplicates;
 mod events;
