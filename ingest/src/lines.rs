@@ -104,10 +104,9 @@ mod tests {
         let mut chunks = LineChunks::new(input);
         let mut lines = Vec::new();
         while let Some(chunk) = chunks.next().await.unwrap() {
-            let mut number = chunk.first_line;
-            for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
+            let texts = chunk.bytes.split_inclusive(|byte| *byte == b'\n');
+            for (number, line) in (chunk.first_line..).zip(texts) {
                 lines.push((number, line.len(), chunk.ends_in_long_line));
-                number += 1;
             }
         }
         lines

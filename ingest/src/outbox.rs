@@ -61,7 +61,9 @@ pub async fn publish_pending(control: &ControlStore, log: &dyn EventLog) -> Resu
         };
         append(log, &entries).await?;
         published += control.mark_published(last).await?;
-        control.prune_outbox(TimestampMs(TimestampMs::now().0 - KEPT_MS)).await?;
+        control
+            .prune_outbox(TimestampMs(TimestampMs::now().0 - KEPT_MS))
+            .await?;
     }
 }
 

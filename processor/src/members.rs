@@ -31,11 +31,11 @@ pub(crate) async fn run(
             keeps
         });
         for place in assigned {
-            if !owned.contains_key(&place) {
+            owned.entry(place).or_insert_with_key(|place| {
                 let stop = shutdown.child_token();
                 tasks.spawn(pipeline(&processor, &member, place.clone()).run(stop.clone()));
-                owned.insert(place, stop);
-            }
+                stop
+            });
         }
         tokio::select! {
             changed = assignment.changed() => if changed.is_err() { shutdown.cancelled().await },

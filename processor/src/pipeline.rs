@@ -186,7 +186,10 @@ impl Pipeline {
             return Ok(next);
         }
         // A record may have come since the last read; only a read after the end was taken tells.
-        let records = self.member.read(&self.topic_partition, next, 1, Duration::ZERO).await?;
+        let records = self
+            .member
+            .read(&self.topic_partition, next, 1, Duration::ZERO)
+            .await?;
         if !records.is_empty() {
             return Ok(next);
         }
@@ -196,7 +199,11 @@ impl Pipeline {
     }
 
     async fn end_of_log(&self) -> Result<u64, ProcessorError> {
-        Ok(self.log.position(&self.config.group, &self.topic_partition).await?.end)
+        Ok(self
+            .log
+            .position(&self.config.group, &self.topic_partition)
+            .await?
+            .end)
     }
 
     fn publish_progress(&self, next: u64) {

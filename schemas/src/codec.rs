@@ -120,12 +120,24 @@ fn check_event(event: &CostEvent<'_>) -> Result<(), Rejected> {
 
 /// Checks the bounds that sums rely on. That each id is derived as it must be is the producer's duty.
 fn check_bounds(batch: &RecordBatch) -> Result<(), Rejected> {
-    for name in ["input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_microdollars", "duration_ms"] {
-        let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    for name in [
+        "input_tokens",
+        "output_tokens",
+        "cached_input_tokens",
+        "reasoning_tokens",
+        "cost_microdollars",
+        "duration_ms",
+    ] {
+        let column = batch
+            .column_by_name(name)
+            .and_then(|column| column.as_primitive_opt::<Int64Type>());
         let smallest = column.and_then(arrow::compute::min).unwrap_or(0);
         let largest = column.and_then(arrow::compute::max).unwrap_or(0);
         if smallest < 0 || largest > Microdollars::MAX_WIRE {
-            return Err(Rejected::new(RejectReason::InvalidValue, format_args!("{name} must be in [0, 2^53)")));
+            return Err(Rejected::new(
+                RejectReason::InvalidValue,
+                format_args!("{name} must be in [0, 2^53)"),
+            ));
         }
     }
     Ok(())
@@ -194,7 +206,10 @@ mod tests {
             .resolve(&receipt, &Overrides::default())
             .unwrap();
         let event: CostEvent<'static> = serde_json::from_slice(&encode_event(&event).unwrap()).unwrap();
-        CostEvent { cost_microdollars: cost, ..event }
+        CostEvent {
+            cost_microdollars: cost,
+            ..event
+        }
     }
 
     proptest! {

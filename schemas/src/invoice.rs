@@ -9,7 +9,7 @@ use crate::money::{Microdollars, MoneyError};
 use crate::period::Period;
 use crate::time::TimestampMs;
 
-pub use stripe::{InvalidInvoice, parse_stripe_invoice, split_documents};
+pub use stripe::{Document, InvalidInvoice, parse_stripe_invoice, split_documents};
 
 /// One state of an invoice, as a record of topic [`crate::topic::INVOICES`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -166,6 +166,10 @@ pub fn project(months: [Percent; 3]) -> Percent {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "generated values are within bounds"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

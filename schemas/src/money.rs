@@ -109,6 +109,10 @@ pub fn decimal(value: i128, places: u32) -> String {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "generated values are within bounds"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -156,7 +156,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=50_000_000))]
     pub(crate) events: u64,
     /// Seed of the data; the same seed and month give the same data.
-    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 12)]
     pub(crate) seed: u64,
     /// Keep the demo's own server running after the table, until SIGINT or SIGTERM.
     #[arg(long)]

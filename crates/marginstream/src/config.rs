@@ -1,10 +1,12 @@
 //! All settings, one block per concern. Each is a flag, an environment variable and a key of the
 //! configuration file; [`file`] says which wins.
 
+pub(crate) mod environment;
 pub(crate) mod file;
 mod http;
 mod limits;
 mod log;
+mod spelling;
 mod storage;
 
 use std::path::PathBuf;

@@ -31,6 +31,7 @@ pub use client::ClientError;
 pub use error::CommandError;
 
 use cli::{Cli, Command};
+use config::environment;
 use config::file::{self, FileSettings};
 use error::sentence;
 
@@ -58,7 +59,7 @@ fn try_run(arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
         Err(error) => return show_usage(&error),
     };
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let strange = file::check_environment(&Cli::command(), variables)?;
+    let strange = environment::check_environment(&Cli::command(), variables)?;
     let (config_file, data_dir) = file::places(&matches);
     let data_dir = data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
     let settings = FileSettings::load(config_file.as_deref(), data_dir)?;

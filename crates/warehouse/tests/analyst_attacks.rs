@@ -3,6 +3,8 @@
 //! A secret lies in a file next to the engine's data. Every attack is refused, and neither its
 //! answer nor any other ever holds the secret.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;

@@ -2,6 +2,8 @@
 //!
 //! The engine runs in a child: this test program itself, told by an environment variable.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

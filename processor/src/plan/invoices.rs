@@ -142,7 +142,10 @@ impl InvoicePlan {
 fn decode_invoice(value: &[u8]) -> Result<InvoiceRecord, Rejected> {
     let invoice: InvoiceRecord = decode_record(value)?;
     match invoice.state.as_ref().map(InvoiceState::revenue) {
-        Some(Err(error)) => Err(Rejected { reason: RejectReason::InvalidValue, detail: error.to_string() }),
+        Some(Err(error)) => Err(Rejected {
+            reason: RejectReason::InvalidValue,
+            detail: error.to_string(),
+        }),
         _ => Ok(invoice),
     }
 }

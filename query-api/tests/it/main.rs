@@ -1,5 +1,7 @@
 //! The router over a real control store and a real warehouse.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod access;
 mod attribution;
 mod cost_events;

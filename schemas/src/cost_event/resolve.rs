@@ -71,7 +71,7 @@ impl<'a> WireEvent<'a> {
         fill_tags(&mut tags, &overrides.tags);
         fill_tags(&mut tags, receipt.default_tags);
         let customer_id = stated.unwrap_or_else(|| tag(&tags, tags::CUSTOMER));
-        set_customer_tag(&mut tags, &customer_id);
+        set_customer_tag(&mut tags, customer_id.clone());
         tags.sort_unstable();
         let trace_id = self.trace_id.map(|text| text.0);
         let header_trace = || {
@@ -150,12 +150,12 @@ fn fill_tags(tags: &mut Vec<(Cow<'_, str>, Cow<'_, str>)>, defaults: &Tags) {
 }
 
 /// Mirrors the customer into the tags, as an eleventh tag if need be (OPEN-E25).
-fn set_customer_tag<'a>(tags: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>, customer: &Cow<'a, str>) {
+fn set_customer_tag<'a>(tags: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>, customer: Cow<'a, str>) {
     if customer.is_empty() {
         return;
     }
     match tags.iter_mut().find(|(known, _)| known == tags::CUSTOMER) {
-        Some(slot) => slot.1 = customer.clone(),
-        None => tags.push((Cow::Borrowed(tags::CUSTOMER), customer.clone())),
+        Some(slot) => slot.1 = customer,
+        None => tags.push((Cow::Borrowed(tags::CUSTOMER), customer)),
     }
 }

@@ -289,7 +289,7 @@ impl Integer {
             clippy::cast_precision_loss,
             reason = "integral and within 2^53"
         )]
-        (value.fract() == 0.0 && value.abs() <= Microdollars::MAX_WIRE as f64).then(|| Self(value as i64))
+        (value.fract() == 0.0 && value.abs() <= Microdollars::MAX_WIRE as f64).then_some(Self(value as i64))
     }
 }
 

@@ -127,13 +127,16 @@ fn live_state(invoice: LiveInvoice) -> Result<InvoiceState, InvalidInvoice> {
 /// The first instant of the year 2200: ClickHouse's calendar ends there.
 const MAX_CREATED_MS: i64 = 7_258_118_400_000;
 
+/// One object of a file: its position for people, and what stands there or why it is no JSON.
+pub type Document = (String, Result<Value, String>);
+
 /// Splits a file into invoice objects: a JSON list, a Stripe list response (`{"object": "list",
 /// "data": [...]}`), one object, or NDJSON. Each comes with its position for people, and with a
 /// reason instead of a value where the text is no JSON.
 ///
 /// # Errors
 /// A reason, where the text as a whole is none of these.
-pub fn split_documents(text: &str) -> Result<Vec<(String, Result<Value, String>)>, String> {
+pub fn split_documents(text: &str) -> Result<Vec<Document>, String> {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Array(items)) => Ok(numbered(items)),
         Ok(Value::Object(mut object)) => match object.remove("data") {
@@ -152,7 +155,7 @@ pub fn split_documents(text: &str) -> Result<Vec<(String, Result<Value, String>)
     }
 }
 
-fn numbered(items: Vec<Value>) -> Vec<(String, Result<Value, String>)> {
+fn numbered(items: Vec<Value>) -> Vec<Document> {
     items
         .into_iter()
         .enumerate()
@@ -160,7 +163,7 @@ fn numbered(items: Vec<Value>) -> Vec<(String, Result<Value, String>)> {
         .collect()
 }
 
-fn lines(text: &str) -> Vec<(String, Result<Value, String>)> {
+fn lines(text: &str) -> Vec<Document> {
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())

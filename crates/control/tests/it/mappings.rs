@@ -29,7 +29,10 @@ async fn an_upsert_keeps_id_and_creation() {
         (second.tag_value.as_str(), second.confidence),
         ("Globex", Some(100))
     );
-    assert_eq!(test.store.list_mappings(org).await.unwrap(), [second.clone()]);
+    assert_eq!(
+        test.store.list_mappings(org).await.unwrap(),
+        std::slice::from_ref(&second)
+    );
 
     let same = test
         .store
@@ -102,7 +105,7 @@ async fn tag_keys_and_organizations_are_apart() {
     assert!(all.contains(&customer) && all.contains(&team));
     assert_eq!(
         store.list_customer_mappings(org).await.unwrap(),
-        [customer.clone()]
+        std::slice::from_ref(&customer)
     );
     assert_eq!(
         store.find_customer_mapping(org, "globex").await.unwrap(),

@@ -198,8 +198,8 @@ async fn damage_in_a_sealed_segment_shows_when_read_and_repair_keeps_the_rest() 
     let reports = repair(dir.path()).unwrap();
     assert_eq!(reports.len(), 1);
     assert_eq!(
-        (reports[0].num_recovered, &reports[0].lost_offsets),
-        (2, &vec![5..6])
+        (reports[0].num_recovered, &reports[0].lost_offsets[..]),
+        (2, std::slice::from_ref(&(5..6)))
     );
     assert_eq!(
         offsets(dir.path(), segment_bytes).await,

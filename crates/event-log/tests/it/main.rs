@@ -1,5 +1,7 @@
 //! Tests of the event log through its public interface.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 mod contract;
 mod crash;
 mod damage;

@@ -1,7 +1,7 @@
 //! `marginstream invoices import`.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::ProgressBar;
 use schemas::id::OrgId;
@@ -100,7 +100,7 @@ fn read_file(path: &Path, org: OrgId) -> (Vec<InvoiceRecord>, Vec<String>) {
 
 fn read_text(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
-    if path == PathBuf::from(STDIN) {
+    if path == Path::new(STDIN) {
         std::io::stdin().lock().read_to_end(&mut bytes)?;
     } else {
         bytes = std::fs::read(path)?;

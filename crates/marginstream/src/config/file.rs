@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command, FromArgMatches};
 use toml::Value;
 
+use super::spelling::nearest;
 use super::{Config, ConfigError, TelemetryConfig};
 
 /// Read from the data directory where no file is named.
 const DEFAULT_NAME: &str = "marginstream.toml";
-const ENV_PREFIX: &str = "MARGINSTREAM_";
+pub(super) const ENV_PREFIX: &str = "MARGINSTREAM_";
 /// Tables that may group keys; they have no effect of their own.
 const TABLES: [&str; 8] = [
     "data",
@@ -23,8 +24,6 @@ const TABLES: [&str; 8] = [
     "log",
     "marginstream",
 ];
-/// A name this close to one that exists is a slip of the pen.
-const MAX_TYPO_EDITS: usize = 2;
 
 /// The settings of one file: the flag's name, to its value as it would stand on the command line.
 #[derive(Debug, Default)]
@@ -209,66 +208,6 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Looks for variables that start with `MARGINSTREAM_` and are no setting of `command`. Returns
-/// those that may belong to somebody else.
-///
-/// # Errors
-/// [`ConfigError::Unknown`] for one that is a misspelt setting.
-pub(crate) fn check_environment(
-    command: &Command,
-    variables: impl Iterator<Item = String>,
-) -> Result<Vec<String>, ConfigError> {
-    let mut known = vec![telemetry::CRASH_AT_VARIABLE.to_owned()];
-    collect_variables(command, &mut known);
-    let mut strange = Vec::new();
-    for name in variables.filter(|name| name.starts_with(ENV_PREFIX) && !known.contains(name)) {
-        match nearest(&name, known.iter().map(String::as_str)) {
-            Some(suggestion) => {
-                let place = "the environment".to_owned();
-                return Err(ConfigError::Unknown {
-                    what: "variable",
-                    name,
-                    place,
-                    suggestion: Some(suggestion),
-                });
-            }
-            None => strange.push(name),
-        }
-    }
-    Ok(strange)
-}
-
-fn collect_variables(command: &Command, names: &mut Vec<String>) {
-    let variables = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
-    names.extend(variables.map(str::to_owned));
-    for subcommand in command.get_subcommands() {
-        collect_variables(subcommand, names);
-    }
-}
-
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let distances = known.map(|candidate| (edit_distance(name, candidate), candidate));
-    let (distance, candidate) = distances.min()?;
-    (distance <= MAX_TYPO_EDITS).then(|| candidate.to_owned())
-}
-
-/// Counts the insertions, deletions and replacements of bytes between two names (Levenshtein).
-fn edit_distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, left) in from.bytes().enumerate() {
-        let mut diagonal = index;
-        let mut last = index + 1;
-        for (column, right) in to.bytes().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[column + 1];
-            row[column] = last;
-            last = replaced.min(diagonal + 1).min(last + 1);
-        }
-        row[to.len()] = last;
-    }
-    row[to.len()]
-}
-
 /// Returns the file that `--config` names and the data directory, as far as the flags say.
 pub(crate) fn places(matches: &clap::ArgMatches) -> (Option<PathBuf>, Option<PathBuf>) {
     let path = |name| matches.try_get_one::<PathBuf>(name).ok().flatten().cloned();
@@ -369,41 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_refused_and_a_strange_one_reported() {
-        let command = Config::augment_args(Command::new("m"));
-        let check = |name: &str| check_environment(&command, [name.to_owned()].into_iter());
-        assert!(check("MARGINSTREAM_LISTEN").unwrap().is_empty());
-        assert!(check("MARGINSTREAM_CRASH_AT").unwrap().is_empty());
-        // Kubernetes sets such variables for a service of this name.
-        assert_eq!(
-            check("MARGINSTREAM_SERVICE_HOST").unwrap(),
-            ["MARGINSTREAM_SERVICE_HOST"]
-        );
-        let refused = check("MARGINSTREAM_LISTN").unwrap_err().to_string();
-        assert!(
-            refused.contains("did you mean \"MARGINSTREAM_LISTEN\""),
-            "{refused}"
-        );
-    }
-
-    #[test]
     fn every_setting_has_a_flag_and_a_variable_of_one_name() {
         let command = TelemetryConfig::augment_args(Config::augment_args(Command::new("m")));
         for arg in command.get_arguments() {
             assert_eq!(setting_name(arg).as_deref(), arg.get_long(), "{arg}");
             assert!(arg.get_help().is_some(), "{arg}");
-        }
-    }
-
-    #[test]
-    fn distances_count_edits() {
-        for (from, to, edits) in [
-            ("", "abc", 3),
-            ("listen", "listen", 0),
-            ("lisen", "listen", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(edit_distance(from, to), edits, "{from} {to}");
         }
     }
 }

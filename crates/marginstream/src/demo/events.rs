@@ -67,7 +67,7 @@ fn event<'a>(season: &'a Season, spend: &Spend, key: String, cost: u64, random: 
         idempotency_key: key,
         timestamp: instant(season, spend.period, random),
         provider: "mcp",
-        model: *random.pick(&TOOLS),
+        model: random.pick(&TOOLS),
         event_type: "tool",
         input_tokens: 0,
         output_tokens: 0,
@@ -78,12 +78,12 @@ fn event<'a>(season: &'a Season, spend: &Spend, key: String, cost: u64, random: 
         customer: &customer.tag,
         tags: EventTags {
             env: if random.chance(88) { "prod" } else { "staging" },
-            feature: *random.pick(&FEATURES),
-            team: *random.pick(&TEAMS),
+            feature: random.pick(&FEATURES),
+            team: random.pick(&TEAMS),
         },
     };
     if !random.chance(TOOL_PERCENT) {
-        let main = &MODELS[customer.main_model];
+        let main = MODELS[customer.main_model];
         let model = if random.chance(MAIN_MODEL_PERCENT) {
             main
         } else {

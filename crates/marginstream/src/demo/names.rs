@@ -45,7 +45,7 @@ pub(super) const CUSTOMERS: [&str; 40] = [
 ];
 
 /// A model and what a token of it costs, in nanodollars (1 microdollar = 1,000).
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Model {
     pub(super) provider: &'static str,
     pub(super) name: &'static str,

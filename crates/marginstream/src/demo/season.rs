@@ -156,7 +156,7 @@ impl Season {
         };
         let course = pick_course(random);
         let first_percent = random.range(course.first_percent.0, course.first_percent.1);
-        let price_cents = *random.pick(&PRICES);
+        let price_cents = random.pick(&PRICES);
         let is_trial = index % (CUSTOMERS.len() / NUM_TRIALS) == 5;
         for (month, period) in self.periods().into_iter().enumerate() {
             let growth = random.range(96, 112) * (100 + 3 * month as u64);

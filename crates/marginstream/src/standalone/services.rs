@@ -49,8 +49,8 @@ impl Services {
             progress: processor.progress(),
             max_unprocessed_events: config.limits.max_unprocessed_events(),
         };
-        let ingest = IngestState::new(http.clone(), parts)?;
-        let acceptor = ingest.acceptor();
+        let intake = IngestState::new(http.clone(), parts)?;
+        let acceptor = intake.acceptor();
         let operator = OperatorState {
             status,
             log: Arc::clone(&storage.log),
@@ -60,7 +60,7 @@ impl Services {
         };
         Ok(Self {
             storage: storage.clone(),
-            router: marginstream_http::apply(queries.merge(ingest::router(ingest)), &http),
+            router: marginstream_http::apply(queries.merge(ingest::router(intake)), &http),
             acceptor,
             operator,
         })

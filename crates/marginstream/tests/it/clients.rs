@@ -50,14 +50,26 @@ fn password(site: &Site, user: &str) -> String {
 fn clickhouse_connect_reads_as_analyst_and_writes_as_the_service() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/test-venv/bin/python");
     if !python.is_file() {
-        assert!(std::env::var_os("CI").is_none(), "{} is missing: run `make test`", python.display());
-        println!("SKIPPED clickhouse_connect_reads_as_analyst_and_writes_as_the_service: run `make test`, which installs it");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{} is missing: run `make test`",
+            python.display()
+        );
+        println!(
+            "SKIPPED clickhouse_connect_reads_as_analyst_and_writes_as_the_service: run `make test`, which installs it"
+        );
         return;
     }
     let site = filled_site();
-    for (user, compression) in [("analyst", "lz4"), ("analyst", "gzip"), ("service", "none"), ("service", "lz4")] {
+    for (user, compression) in [
+        ("analyst", "lz4"),
+        ("analyst", "gzip"),
+        ("service", "none"),
+        ("service", "lz4"),
+    ] {
         let port = site.clickhouse.port().to_string();
-        let output = run(Command::new(&python).args(["-c", SCRIPT, &port, user, &password(&site, user), compression]));
+        let output =
+            run(Command::new(&python).args(["-c", SCRIPT, &port, user, &password(&site, user), compression]));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{user} with {compression}: {errors}");
     }
@@ -68,17 +80,42 @@ fn curl_speaks_clickhouses_http_interface() {
     let site = filled_site();
     let url = format!("http://{}", site.clickhouse);
     let curl = |arguments: &[&str]| {
-        let output = run(Command::new("curl").args(["-s", "-w", " %{http_code}"]).args(arguments));
+        let output = run(Command::new("curl")
+            .args(["-s", "-w", " %{http_code}"])
+            .args(arguments));
         String::from_utf8(output.stdout).unwrap()
     };
     let login = format!("analyst:{}", password(&site, "analyst"));
     assert_eq!(curl(&[&format!("{url}/ping")]), "Ok.\n 200");
-    assert_eq!(curl(&["-u", &login, &url, "-d", "SELECT sum(requests) FROM cost_by_hour"]), "25\n 200");
+    assert_eq!(
+        curl(&["-u", &login, &url, "-d", "SELECT sum(requests) FROM cost_by_hour"]),
+        "25\n 200"
+    );
     let query = format!("{url}/?query=SELECT%20sum(requests)%20FROM%20cost_by_hour%20FORMAT%20CSV");
     assert_eq!(curl(&["-u", &login, "--compressed", &query]), "25\n 200");
-    assert_eq!(curl(&["-u", &login, &format!("{url}/?param_n=4"), "-d", "SELECT {n:Int8} + 1"]), "5\n 200");
+    assert_eq!(
+        curl(&[
+            "-u",
+            &login,
+            &format!("{url}/?param_n=4"),
+            "-d",
+            "SELECT {n:Int8} + 1"
+        ]),
+        "5\n 200"
+    );
     let refused = curl(&["-u", "analyst:wrong", &url, "-d", "SELECT 1"]);
     assert!(refused.starts_with("Code: 516."), "{refused}");
-    let missing = curl(&["-u", &login, "-D", "-", &url, "-d", "SELECT * FROM system.nothing"]);
-    assert!(missing.to_lowercase().contains("x-clickhouse-exception-code:"), "{missing}");
+    let missing = curl(&[
+        "-u",
+        &login,
+        "-D",
+        "-",
+        &url,
+        "-d",
+        "SELECT * FROM system.nothing",
+    ]);
+    assert!(
+        missing.to_lowercase().contains("x-clickhouse-exception-code:"),
+        "{missing}"
+    );
 }

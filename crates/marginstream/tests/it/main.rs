@@ -14,5 +14,6 @@ mod http;
 mod margins;
 mod operator;
 mod oracle;
+mod refusals;
 mod server;
 mod trace;

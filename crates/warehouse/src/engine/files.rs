@@ -48,6 +48,7 @@ fn config_xml(users_file: &Path, max_memory_bytes: u64) -> String {
     let small_cache = (max_memory_bytes / 64).min(32 << 20);
     let mut xml = format!(
         "<clickhouse>\n\
+         <logger><console>0</console></logger>\n\
          <users_config>{users_file}</users_config>\n\
          <max_server_memory_usage>{max_memory_bytes}</max_server_memory_usage>\n\
          <mark_cache_size>{mark_cache}</mark_cache_size>\n\

@@ -159,7 +159,7 @@ async fn low_cardinality_inside_other_types() {
 #[tokio::test]
 async fn bool_unsigned_and_bytes() {
     let bools = Arc::new(BooleanArray::from(vec![true, false]));
-    let Some(from_bool) = stored("bools", "Bool", bools.clone()).await else {
+    let Some(from_bool) = stored("bools", "Bool", Arc::<BooleanArray>::clone(&bools)).await else {
         return;
     };
     assert_eq!(from_bool, ["true", "false"]);
