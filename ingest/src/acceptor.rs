@@ -1,19 +1,22 @@
 //! Takes validated events: decides which are new, appends those, and answers once they are
 //! durable.
+//!
+//! What appends runs in a task of its own: a client that hangs up does not undo a claim whose
+//! record is on its way to the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use event_log::{AppendRecord, EventLog, TopicPartition};
-use known_events::{KnownEvents, lookup_known_events};
+use known_events::{KnownEvent, KnownEvents, lookup_known_events};
 use schemas::codec::encode_event;
 use schemas::cost_event::CostEvent;
 use schemas::id::{EventId, OrgId};
 use schemas::time::TimestampMs;
 use schemas::topic;
 use telemetry::crash_point;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use warehouse::Warehouse;
 
 use crate::IngestParts;
@@ -24,6 +27,9 @@ use crate::error::IngestError;
 /// How far the processor came: the next offset of each partition.
 pub type Progress = BTreeMap<TopicPartition, u64>;
 
+/// Chunks of streams that are parsed or appended at a time, over all requests; bounds memory.
+const MAX_CHUNKS: usize = 8;
+
 /// Accepts events on one node.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -32,6 +38,7 @@ pub struct Acceptor {
     known: Arc<KnownEvents>,
     progress: watch::Receiver<Progress>,
     claims: Claims,
+    chunks: Arc<Semaphore>,
     num_partitions: u32,
     max_unprocessed_events: usize,
 }
@@ -66,6 +73,7 @@ impl Acceptor {
             known: parts.known,
             progress: parts.progress,
             claims: Claims::default(),
+            chunks: Arc::new(Semaphore::new(MAX_CHUNKS)),
             max_unprocessed_events: parts.max_unprocessed_events,
         })
     }
@@ -78,15 +86,16 @@ impl Acceptor {
     /// Follows the processor and forgets what it has passed; ends with the processor.
     pub async fn forget_processed(&self) {
         let mut progress = self.progress.clone();
-        while progress.changed().await.is_ok() {
+        loop {
             let reached = progress.borrow_and_update().clone();
-            let next_offset = |partition| {
-                reached
-                    .get(&TopicPartition::new(topic::COST_EVENTS, partition))
-                    .copied()
-                    .unwrap_or(0)
-            };
-            self.claims.forget_processed(next_offset);
+            let of_events = reached
+                .into_iter()
+                .filter(|(place, _)| &*place.topic == topic::COST_EVENTS);
+            self.claims
+                .forget_processed(of_events.map(|(place, next)| (place.partition, next)).collect());
+            if progress.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -99,40 +108,54 @@ impl Acceptor {
         }
     }
 
-    /// Waits for room, for senders that can be slowed down.
-    pub(crate) async fn wait_for_room(&self) -> Result<(), IngestError> {
-        let mut progress = self.progress.clone();
-        while self.check_room().is_err() {
-            // A processor that is gone makes no room any more.
-            progress.changed().await.map_err(|_closed| IngestError::Behind)?;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+    /// Waits until a chunk of a stream may be taken on: for room among the unprocessed events, and
+    /// for a share of memory, which is held until the result is dropped.
+    pub(crate) async fn enter_chunk(&self) -> Result<OwnedSemaphorePermit, IngestError> {
+        self.claims
+            .wait_until_fewer_than(self.max_unprocessed_events)
+            .await;
+        // The semaphore is never closed; if it were, nothing could be accepted any more.
+        Arc::clone(&self.chunks)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| IngestError::Behind)
     }
 
     /// Accepts one event.
-    pub(crate) async fn accept(&self, event: CostEvent<'_>) -> Result<Accepted, IngestError> {
+    pub(crate) async fn accept(self: &Arc<Self>, event: CostEvent<'_>) -> Result<Accepted, IngestError> {
         self.check_room()?;
-        let (id, content_hash) = (event.event_id, event.content_hash());
-        let guard = PendingGroup::new(&self.claims);
+        let (id, org_id, content_hash) = (event.event_id, event.org_id, event.content_hash());
+        let group = ClaimGroup::new();
         let standing = self
             .claims
-            .claim(&guard.group, [(id, event.created_at, content_hash)].into_iter())
-            .pop();
-        let known = match standing.flatten() {
-            Some(claim) => Some(self.follow(&claim).await?),
-            None => {
-                let guard = guard.with_ids(vec![id]);
-                match self.look_up(&[(event.org_id, id)]).await?.remove(&id) {
-                    Some(known) => Some((known.created_at, known.content_hash)),
-                    None => return self.append_one(guard, &event).await,
-                }
-            }
+            .claim(&group, [(id, event.created_at, content_hash)].into_iter());
+        let record = self.record(&event)?;
+        let claim = standing.into_iter().next().flatten();
+        let guard = ClaimGuard::new(self, group, if claim.is_none() { vec![id] } else { Vec::new() });
+        if let Some(claim) = &claim
+            && !claim.group.is_durable().await
+        {
+            return Err(IngestError::FirstCopyFailed);
+        }
+        // A claim may itself be a copy of an event that was counted long ago.
+        let known = self
+            .look_up(&[(org_id, id)])
+            .await?
+            .remove(&id)
+            .map(|known| (known.created_at, known.content_hash));
+        let first = known.or_else(|| claim.map(|claim| (claim.created_at, claim.content_hash)));
+        let Some((created_at, first_hash)) = first else {
+            self.append_claimed(guard, record).await?;
+            return Ok(Accepted {
+                id,
+                created_at: event.created_at,
+                is_new: true,
+            });
         };
-        let (created_at, first_hash) = known.unwrap_or((event.created_at, content_hash));
+        guard.settle_as_known();
         if first_hash != content_hash {
             // The processor lists it as a conflict; the first one counts.
-            self.append_record(&event).await?;
+            self.log.append(topic::COST_EVENTS, vec![record]).await?;
         }
         Ok(Accepted {
             id,
@@ -141,47 +164,42 @@ impl Acceptor {
         })
     }
 
-    async fn append_one(
-        &self,
-        guard: PendingGroup<'_>,
-        event: &CostEvent<'_>,
-    ) -> Result<Accepted, IngestError> {
-        crash_point("ingest-before-append");
-        let position = self.append_record(event).await?;
-        crash_point("ingest-after-append");
-        guard.settle(vec![position]);
-        Ok(Accepted {
-            id: event.event_id,
-            created_at: event.created_at,
-            is_new: true,
-        })
+    /// Appends the only record of a claim, whatever becomes of the caller.
+    async fn append_claimed(
+        self: &Arc<Self>,
+        guard: ClaimGuard,
+        record: AppendRecord,
+    ) -> Result<(), IngestError> {
+        let log = Arc::clone(&self.log);
+        let append = tokio::spawn(async move {
+            crash_point("ingest-before-append");
+            let partition = record.partition;
+            let offsets = log.append(topic::COST_EVENTS, vec![record]).await?;
+            crash_point("ingest-after-append");
+            guard.settle(
+                offsets
+                    .into_iter()
+                    .map(|offset| (partition, offset + 1))
+                    .collect(),
+            );
+            Ok(())
+        });
+        append.await?
     }
 
-    async fn append_record(&self, event: &CostEvent<'_>) -> Result<(u32, u64), IngestError> {
-        let partition = event.event_id.partition(self.num_partitions);
-        let record = AppendRecord {
-            partition,
+    fn record(&self, event: &CostEvent<'_>) -> Result<AppendRecord, IngestError> {
+        Ok(AppendRecord {
+            partition: event.event_id.partition(self.num_partitions),
             key: Bytes::copy_from_slice(event.event_id.0.as_bytes()),
             headers: content_type(topic::JSON),
             value: encode_event(event)?.into(),
-        };
-        let offsets = self.log.append(topic::COST_EVENTS, vec![record]).await?;
-        Ok((partition, offsets.last().map_or(0, |offset| offset + 1)))
-    }
-
-    /// Waits for the first copy; answers with its time and content.
-    async fn follow(&self, claim: &Claim) -> Result<(TimestampMs, u64), IngestError> {
-        if claim.group.is_durable().await {
-            Ok((claim.created_at, claim.content_hash))
-        } else {
-            Err(IngestError::FirstCopyFailed)
-        }
+        })
     }
 
     async fn look_up(
         &self,
         events: &[(OrgId, EventId)],
-    ) -> Result<std::collections::HashMap<EventId, known_events::KnownEvent>, IngestError> {
+    ) -> Result<HashMap<EventId, KnownEvent>, IngestError> {
         let maybe = self.known.maybe_known(events.iter().map(|(org, id)| (*id, *org)));
         let ids: Vec<_> = maybe.into_iter().map(|(id, org)| (org, id)).collect();
         Ok(lookup_known_events(&self.warehouse, &ids, None).await?)
@@ -192,35 +210,41 @@ impl Acceptor {
     pub(crate) fn claim(self: &Arc<Self>, batch: EventBatch) -> ClaimedBatch {
         let group = ClaimGroup::new();
         let standing = self.claims.claim(&group, batch.keys());
-        let ids = batch.ids_where(|row| standing[row].is_none());
+        let guard = ClaimGuard::new(self, group, batch.ids_where(|row| standing[row].is_none()));
         ClaimedBatch {
-            acceptor: Arc::clone(self),
-            group,
+            guard,
             standing,
-            ids,
             batch,
-            is_settled: false,
         }
     }
 
-    /// Appends the new events of a claimed batch and answers once they are durable.
+    /// Appends the new events of a claimed batch, whatever becomes of the caller, and answers once
+    /// they are durable.
     pub(crate) async fn accept_claimed(
-        &self,
-        mut claimed: ClaimedBatch,
+        self: &Arc<Self>,
+        claimed: ClaimedBatch,
     ) -> Result<BatchOutcome, IngestError> {
-        let orgs_and_ids = claimed
-            .batch
-            .org_and_ids_where(|row| claimed.standing[row].is_none());
-        let known = self.look_up(&orgs_and_ids).await?;
-        let mut events = Vec::with_capacity(claimed.batch.len());
-        let mut is_appended = Vec::with_capacity(claimed.batch.len());
-        for (row, (id, created_at, hash)) in claimed.batch.keys().enumerate() {
-            let first = match &claimed.standing[row] {
+        let acceptor = Arc::clone(self);
+        tokio::spawn(async move { acceptor.append_batch(claimed).await }).await?
+    }
+
+    async fn append_batch(&self, claimed: ClaimedBatch) -> Result<BatchOutcome, IngestError> {
+        let ClaimedBatch {
+            mut guard,
+            standing,
+            batch,
+        } = claimed;
+        let known = self
+            .look_up(&batch.org_and_ids_where(|row| standing[row].is_none()))
+            .await?;
+        let mut events = Vec::with_capacity(batch.len());
+        let mut is_conflict = vec![false; batch.len()];
+        for (row, (id, created_at, hash)) in batch.keys().enumerate() {
+            let first = match &standing[row] {
                 Some(claim) => Some((claim.created_at, claim.content_hash)),
                 None => known.get(&id).map(|known| (known.created_at, known.content_hash)),
             };
-            // A conflict is appended too: the processor lists it, and the first one counts.
-            is_appended.push(first.is_none_or(|(_, first_hash)| first_hash != hash));
+            is_conflict[row] = first.is_some_and(|(_, first_hash)| first_hash != hash);
             let created_at = first.map_or(created_at, |(first_created_at, _)| first_created_at);
             events.push(Accepted {
                 id,
@@ -228,25 +252,35 @@ impl Acceptor {
                 is_new: first.is_none(),
             });
         }
+        let is_new: Vec<bool> = events.iter().map(|event| event.is_new).collect();
         crash_point("ingest-before-append");
-        let records = claimed.batch.records(&is_appended, self.num_partitions)?;
-        let partitions: Vec<u32> = records.iter().map(|record| record.partition).collect();
-        let offsets = if records.is_empty() {
-            Vec::new()
-        } else {
-            self.log.append(topic::COST_EVENTS, records).await?
-        };
+        let processed_at = self.append_rows(&batch, &is_new).await?;
         crash_point("ingest-after-append");
-        let processed_at = partitions
+        guard.release(known.keys().copied().collect());
+        guard.settle(processed_at);
+        // First copies that other requests brought must be durable before this one is answered, and
+        // stand in the log before any copy with other content: the first one counts.
+        for claim in standing.iter().flatten() {
+            if !claim.group.is_durable().await {
+                return Err(IngestError::FirstCopyFailed);
+            }
+        }
+        self.append_rows(&batch, &is_conflict).await?;
+        Ok(BatchOutcome { events })
+    }
+
+    /// Appends some rows; returns the next offset after them, by partition.
+    async fn append_rows(&self, batch: &EventBatch, keep: &[bool]) -> Result<Vec<(u32, u64)>, IngestError> {
+        let records = batch.records(keep, self.num_partitions)?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let partitions: Vec<u32> = records.iter().map(|record| record.partition).collect();
+        let offsets = self.log.append(topic::COST_EVENTS, records).await?;
+        Ok(partitions
             .into_iter()
             .zip(offsets.into_iter().map(|offset| offset + 1))
-            .collect();
-        claimed.settle(known.keys().copied().collect(), processed_at);
-        // Copies that other requests brought first must be durable too before this one is answered.
-        for claim in claimed.standing.iter().flatten() {
-            self.follow(claim).await?;
-        }
-        Ok(BatchOutcome { events })
+            .collect())
     }
 }
 
@@ -261,65 +295,58 @@ pub(crate) fn content_type(name: &'static str) -> Vec<(String, Bytes)> {
 /// A batch whose new events are claimed.
 #[derive(Debug)]
 pub(crate) struct ClaimedBatch {
-    acceptor: Arc<Acceptor>,
-    group: Arc<ClaimGroup>,
+    guard: ClaimGuard,
     /// The standing claim of each event that is not new to this node.
     standing: Vec<Option<Claim>>,
-    /// The claimed events.
-    ids: Vec<EventId>,
     batch: EventBatch,
+}
+
+/// The claims of one append, given up unless they are settled.
+#[derive(Debug)]
+struct ClaimGuard {
+    acceptor: Arc<Acceptor>,
+    group: Arc<ClaimGroup>,
+    ids: Vec<EventId>,
     is_settled: bool,
 }
 
-impl ClaimedBatch {
-    /// Keeps the claims until the processor has passed the records, but for `known` events.
-    fn settle(&mut self, known: Vec<EventId>, processed_at: Vec<(u32, u64)>) {
-        self.is_settled = true;
+impl ClaimGuard {
+    fn new(acceptor: &Arc<Acceptor>, group: Arc<ClaimGroup>, ids: Vec<EventId>) -> Self {
+        Self {
+            acceptor: Arc::clone(acceptor),
+            group,
+            ids,
+            is_settled: false,
+        }
+    }
+
+    /// Gives up single claims: their events turned out to be known.
+    fn release(&mut self, known: Vec<EventId>) {
         self.acceptor.claims.release(&known);
+        if !known.is_empty() {
+            let known: std::collections::HashSet<_> = known.into_iter().collect();
+            self.ids.retain(|id| !known.contains(id));
+        }
+    }
+
+    /// Settles claims whose events were counted before.
+    fn settle_as_known(mut self) {
+        self.release(self.ids.clone());
+        self.settle(Vec::new());
+    }
+
+    /// Keeps the claims until the processor has passed the records.
+    fn settle(mut self, processed_at: Vec<(u32, u64)>) {
+        self.is_settled = true;
         let ids = std::mem::take(&mut self.ids);
         self.acceptor.claims.settle(&self.group, ids, processed_at);
     }
 }
 
-impl Drop for ClaimedBatch {
+impl Drop for ClaimGuard {
     fn drop(&mut self) {
         if !self.is_settled {
             self.acceptor.claims.fail(&self.group, &self.ids);
-        }
-    }
-}
-
-/// The claim of a single event, given up unless it is settled.
-struct PendingGroup<'a> {
-    claims: &'a Claims,
-    group: Arc<ClaimGroup>,
-    ids: Vec<EventId>,
-}
-
-impl<'a> PendingGroup<'a> {
-    fn new(claims: &'a Claims) -> Self {
-        Self {
-            claims,
-            group: ClaimGroup::new(),
-            ids: Vec::new(),
-        }
-    }
-
-    fn with_ids(mut self, ids: Vec<EventId>) -> Self {
-        self.ids = ids;
-        self
-    }
-
-    fn settle(mut self, processed_at: Vec<(u32, u64)>) {
-        let ids = std::mem::take(&mut self.ids);
-        self.claims.settle(&self.group, ids, processed_at);
-    }
-}
-
-impl Drop for PendingGroup<'_> {
-    fn drop(&mut self) {
-        if !self.ids.is_empty() {
-            self.claims.fail(&self.group, &self.ids);
         }
     }
 }

@@ -4,13 +4,13 @@
 //! A claim lives until the processor has passed the event's record. From then on the filter of
 //! known events holds its id, so there is no gap in which a copy could be taken for a new event.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemas::id::EventId;
 use schemas::time::TimestampMs;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What became of the events that one append claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct Claim {
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     inner: Mutex<Inner>,
+    /// Wakes those who wait for claims to be dropped.
+    dropped: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,23 @@ struct Inner {
     by_id: HashMap<EventId, Claim, BuildHasherDefault<IdHasher>>,
     /// Durable groups in about the order of the log.
     durable: VecDeque<DurableGroup>,
+    /// How far the processor came, by partition.
+    reached: BTreeMap<u32, u64>,
+}
+
+impl Inner {
+    fn has_passed(&self, processed_at: &[(u32, u64)]) -> bool {
+        let reached = |partition| self.reached.get(&partition).copied().unwrap_or(0);
+        processed_at
+            .iter()
+            .all(|(partition, offset)| reached(*partition) >= *offset)
+    }
+
+    fn remove(&mut self, ids: &[EventId]) {
+        for id in ids {
+            self.by_id.remove(id);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,17 +114,21 @@ impl Claims {
 
     /// Gives claims up: their events turned out to be known.
     pub(crate) fn release(&self, ids: &[EventId]) {
-        let mut inner = self.lock();
-        for id in ids {
-            inner.by_id.remove(id);
-        }
+        self.lock().remove(ids);
+        self.dropped.notify_waiters();
     }
 
     /// Settles a group: its events are durable at these offsets.
     pub(crate) fn settle(&self, group: &ClaimGroup, ids: Vec<EventId>, processed_at: Vec<(u32, u64)>) {
-        if !ids.is_empty() {
-            self.lock().durable.push_back(DurableGroup { ids, processed_at });
+        let mut inner = self.lock();
+        // The processor may have been faster than the answer of the log.
+        if inner.has_passed(&processed_at) {
+            inner.remove(&ids);
+            self.dropped.notify_waiters();
+        } else {
+            inner.durable.push_back(DurableGroup { ids, processed_at });
         }
+        drop(inner);
         group.fate.send_replace(Fate::Durable);
     }
 
@@ -115,25 +138,35 @@ impl Claims {
         group.fate.send_replace(Fate::Failed);
     }
 
-    /// Drops the claims that the processor has passed; `next_offset` tells how far it came.
-    pub(crate) fn forget_processed(&self, next_offset: impl Fn(u32) -> u64) {
+    /// Drops the claims that the processor has passed; `reached` is its next offset by partition.
+    pub(crate) fn forget_processed(&self, reached: BTreeMap<u32, u64>) {
         let mut inner = self.lock();
+        inner.reached = reached;
         while let Some(group) = inner.durable.pop_front() {
-            if !group
-                .processed_at
-                .iter()
-                .all(|(partition, offset)| next_offset(*partition) >= *offset)
-            {
+            if !inner.has_passed(&group.processed_at) {
                 inner.durable.push_front(group);
                 break;
             }
-            for id in &group.ids {
-                inner.by_id.remove(id);
-            }
+            inner.remove(&group.ids);
         }
         // A burst must not hold its memory for ever.
         if inner.by_id.len() < inner.by_id.capacity() / 8 {
             inner.by_id.shrink_to_fit();
+        }
+        self.dropped.notify_waiters();
+    }
+
+    /// Waits until fewer than `limit` events are received but not processed.
+    pub(crate) async fn wait_until_fewer_than(&self, limit: usize) {
+        loop {
+            // Registered before the look, so that no drop in between is missed.
+            let dropped = self.dropped.notified();
+            tokio::pin!(dropped);
+            dropped.as_mut().enable();
+            if self.len() < limit {
+                return;
+            }
+            dropped.await;
         }
     }
 
@@ -182,10 +215,43 @@ mod tests {
         assert!(claims.claim(&first, [event(1)].into_iter())[0].is_none());
         assert!(claims.claim(&second, [event(1)].into_iter())[0].is_some());
         claims.settle(&first, vec![event(1).0], vec![(0, 5)]);
-        claims.forget_processed(|_| 4);
+        claims.forget_processed(BTreeMap::from([(0, 4)]));
         assert_eq!(claims.len(), 1, "the processor has not passed it yet");
-        claims.forget_processed(|_| 5);
+        claims.forget_processed(BTreeMap::from([(0, 5)]));
         assert_eq!(claims.len(), 0);
+    }
+
+    #[test]
+    fn a_group_that_the_processor_has_passed_already_is_dropped_at_once() {
+        let claims = Claims::default();
+        let group = ClaimGroup::new();
+        claims.claim(&group, [event(1)].into_iter());
+        claims.forget_processed(BTreeMap::from([(0, 9)]));
+        claims.settle(&group, vec![event(1).0], vec![(0, 5)]);
+        assert_eq!(claims.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_room_are_woken_by_every_kind_of_drop() {
+        let claims = Arc::new(Claims::default());
+        for drop_one in [
+            |claims: &Claims, _: &ClaimGroup| claims.release(&[event(1).0]),
+            |claims: &Claims, group: &ClaimGroup| claims.fail(group, &[event(1).0]),
+            |claims: &Claims, group: &ClaimGroup| {
+                claims.settle(group, vec![event(1).0], vec![(0, 1)]);
+                claims.forget_processed(BTreeMap::from([(0, 1)]));
+            },
+        ] {
+            let group = ClaimGroup::new();
+            claims.forget_processed(BTreeMap::new());
+            claims.claim(&group, [event(1)].into_iter());
+            let waiting = Arc::clone(&claims);
+            let waiter = tokio::spawn(async move { waiting.wait_until_fewer_than(1).await });
+            tokio::task::yield_now().await;
+            assert!(!waiter.is_finished());
+            drop_one(&claims, &group);
+            waiter.await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -1,10 +1,14 @@
-//! Cuts a stream of bytes into chunks of whole lines, in bounded memory.
+//! Cuts a stream of bytes into chunks of whole lines, in bounded memory. A sender that pauses does
+//! not keep its lines waiting.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Duration, Instant, timeout_at};
 
 /// A chunk is handed on once it holds this many bytes.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
+/// A chunk is handed on this long after its first bytes came, if it holds a whole line.
+const CHUNK_AGE: Duration = Duration::from_millis(200);
 /// The longest line that is read; the rest of a longer one is skipped.
 pub(crate) const MAX_LINE_BYTES: usize = 1024 * 1024;
 
@@ -27,6 +31,9 @@ pub(crate) struct LineChunks<R> {
     next_line: u64,
     is_skipping: bool,
     is_at_end: bool,
+    /// When the oldest bytes of the buffer were read.
+    oldest: Option<Instant>,
+    is_due: bool,
 }
 
 impl<R: AsyncRead + Unpin> LineChunks<R> {
@@ -37,6 +44,8 @@ impl<R: AsyncRead + Unpin> LineChunks<R> {
             next_line: 1,
             is_skipping: false,
             is_at_end: false,
+            oldest: None,
+            is_due: false,
         }
     }
 
@@ -52,13 +61,36 @@ impl<R: AsyncRead + Unpin> LineChunks<R> {
             if self.is_at_end {
                 return Ok(None);
             }
-            self.buffer.reserve(64 * 1024);
-            self.is_at_end = self.reader.read_buf(&mut self.buffer).await? == 0;
+            self.read_more().await?;
         }
     }
 
+    /// Reads once, or lets the buffer fall due.
+    async fn read_more(&mut self) -> std::io::Result<()> {
+        let due = self
+            .oldest
+            .filter(|_| self.buffer.contains(&b'\n'))
+            .map(|oldest| oldest + CHUNK_AGE);
+        self.buffer.reserve(64 * 1024);
+        let read = self.reader.read_buf(&mut self.buffer);
+        let num_read = match due {
+            None => read.await?,
+            Some(due) => match timeout_at(due, read).await {
+                Ok(read) => read?,
+                Err(_elapsed) => {
+                    self.is_due = true;
+                    return Ok(());
+                }
+            },
+        };
+        self.is_at_end = num_read == 0;
+        self.oldest.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
     fn take_chunk(&mut self) -> Option<Chunk> {
-        if self.buffer.is_empty() || (self.buffer.len() < CHUNK_BYTES && !self.is_at_end) {
+        let is_full = self.buffer.len() >= CHUNK_BYTES;
+        if self.buffer.is_empty() || !(is_full || self.is_at_end || self.is_due) {
             return None;
         }
         let line_end = self
@@ -74,6 +106,8 @@ impl<R: AsyncRead + Unpin> LineChunks<R> {
         };
         let bytes = self.buffer.split_to(length).freeze();
         self.is_skipping = ends_in_long_line;
+        self.is_due = false;
+        self.oldest = (!self.buffer.is_empty()).then(Instant::now);
         let ends = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         let is_open = !bytes.ends_with(b"\n");
         // The end of a line that is cut off is counted here, and skipped later.
@@ -133,6 +167,20 @@ mod tests {
             vec![(1, 2, false), (2, 1, false), (3, 2, false)]
         );
         assert_eq!(lines_of(b"").await, vec![]);
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_pauses_does_not_keep_its_lines_waiting() {
+        let (mut sender, receiver) = tokio::io::duplex(1024);
+        tokio::io::AsyncWriteExt::write_all(&mut sender, b"one\ntwo")
+            .await
+            .unwrap();
+        let mut chunks = LineChunks::new(receiver);
+        let first = chunks.next().await.unwrap().unwrap();
+        assert_eq!((first.first_line, &first.bytes[..]), (1, &b"one\n"[..]));
+        drop(sender);
+        let last = chunks.next().await.unwrap().unwrap();
+        assert_eq!((last.first_line, &last.bytes[..]), (2, &b"two"[..]));
     }
 
     #[tokio::test]

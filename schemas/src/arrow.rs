@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-pub use cost_events::CostEventBuilder;
+pub use cost_events::{CostEventBuilder, cost_event_at};
 pub use uuids::{UuidBuilder, uuid_at};
 
 /// Type of a UUID column.

@@ -220,6 +220,10 @@ mod tests {
             for (index, cost) in costs.iter().enumerate() {
                 let event = event(&format!("r{index}"), *cost);
                 builder.append(&event).unwrap();
+                let mut alone = CostEventBuilder::default();
+                alone.append(&event).unwrap();
+                let alone = alone.finish().unwrap();
+                prop_assert_eq!(&crate::arrow::cost_event_at(&alone, 0).unwrap(), &event);
                 singles.extend(decode_cost_events(b"application/json", encode_event(&event).unwrap().into()).unwrap());
             }
             let bytes = encode_events(&builder.finish().unwrap()).unwrap();

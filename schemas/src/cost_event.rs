@@ -39,7 +39,7 @@ impl EventType {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Llm, Self::Tool, Self::Custom]
             .into_iter()
             .find(|kind| kind.as_str() == text)
@@ -67,6 +67,12 @@ impl Source {
             Self::Api => "api",
             Self::Mcp => "mcp",
         }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Proxy, Self::Api, Self::Mcp]
+            .into_iter()
+            .find(|source| source.as_str() == text)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `POST /api/cost-events/stream` (spec decision 3): NDJSON of any length, in bounded memory.
 //!
-//! Lines are read in chunks of about 2 MiB. A chunk is parsed on a blocking thread and claimed in
+//! Lines are read in chunks of about 2 MiB. A chunk is parsed on a blocking thread, claimed in
 //! order, then appended as one record per partition; up to [`MAX_APPENDS`] chunks are appended at
 //! a time while the next one is read. The answer is given once all accepted events are durable.
 
@@ -19,12 +19,13 @@ use schemas::api::stream::{LineError, MAX_LISTED_ERRORS, StreamOutcome};
 use schemas::cost_event::{InvalidEvent, Overrides, Receipt, WireEvent};
 use schemas::time::TimestampMs;
 use tokio::io::{AsyncBufRead, AsyncRead};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::io::StreamReader;
 
 use crate::IngestState;
-use crate::acceptor::{Acceptor, BatchOutcome, ClaimedBatch};
-use crate::batch::EventBatchBuilder;
+use crate::acceptor::{Acceptor, BatchOutcome};
+use crate::batch::{EventBatch, EventBatchBuilder};
 use crate::error::IngestError;
 use crate::lines::{Chunk, LineChunks, MAX_LINE_BYTES};
 
@@ -98,10 +99,9 @@ struct Stream {
     appends: VecDeque<JoinHandle<Result<BatchOutcome, IngestError>>>,
 }
 
-/// The lines of a chunk that are valid events, claimed, and those that are not.
+/// The lines of a chunk that are valid events, and those that are not.
 struct Parsed {
-    claimed: ClaimedBatch,
-    num_events: usize,
+    events: EventBatch,
     num_rejected: u64,
     errors: Vec<LineError>,
 }
@@ -120,8 +120,8 @@ impl Stream {
         let mut chunks = LineChunks::new(bytes);
         // What was read so far is kept even where the rest cannot be: it is durable or on its way.
         while let Some(chunk) = chunks.next().await.map_err(|_| broken_body())? {
-            self.acceptor.wait_for_room().await?;
-            self.take(chunk).await?;
+            let share = self.acceptor.enter_chunk().await?;
+            self.take(chunk, share).await?;
         }
         while !self.appends.is_empty() {
             self.finish_one().await?;
@@ -129,20 +129,24 @@ impl Stream {
         Ok(self.outcome)
     }
 
-    async fn take(&mut self, chunk: Chunk) -> Result<(), ApiError> {
-        let (acceptor, caller) = (Arc::clone(&self.acceptor), self.caller.clone());
+    async fn take(&mut self, chunk: Chunk, share: OwnedSemaphorePermit) -> Result<(), ApiError> {
+        let caller = self.caller.clone();
         let room = MAX_LISTED_ERRORS.saturating_sub(self.outcome.errors.len());
-        let parsed = spawn_blocking(move || parse(&acceptor, &caller, &chunk, room)).await;
+        let parsed = spawn_blocking(move || parse(&caller, &chunk, room)).await;
         let parsed = parsed.map_err(IngestError::from)??;
         self.outcome.rejected += parsed.num_rejected;
         self.outcome.errors.extend(parsed.errors);
-        self.caller.pace_events(parsed.num_events).await;
+        self.caller.pace_events(parsed.events.len()).await;
         if self.appends.len() >= MAX_APPENDS {
             self.finish_one().await?;
         }
+        // Claimed only now that nothing holds the append up: other requests may wait for it.
+        let claimed = self.acceptor.claim(parsed.events);
         let acceptor = Arc::clone(&self.acceptor);
         self.appends.push_back(tokio::spawn(async move {
-            acceptor.accept_claimed(parsed.claimed).await
+            let outcome = acceptor.accept_claimed(claimed).await;
+            drop(share);
+            outcome
         }));
         Ok(())
     }
@@ -161,12 +165,7 @@ fn broken_body() -> ApiError {
     ApiError::invalid_json("Request body broke off or could not be decompressed; send it again.")
 }
 
-fn parse(
-    acceptor: &Arc<Acceptor>,
-    caller: &ApiKeyCaller,
-    chunk: &Chunk,
-    room_for_errors: usize,
-) -> Result<Parsed, IngestError> {
+fn parse(caller: &ApiKeyCaller, chunk: &Chunk, room_for_errors: usize) -> Result<Parsed, IngestError> {
     let receipt = Receipt {
         org_id: caller.org_id(),
         api_key_id: caller.key_id(),
@@ -175,7 +174,7 @@ fn parse(
     };
     let no_overrides = Overrides::default();
     let mut builder = EventBatchBuilder::new(caller.org_id(), chunk.bytes.len() / TYPICAL_LINE_BYTES + 1);
-    let (mut num_rejected, mut num_events, mut errors) = (0, 0, Vec::new());
+    let (mut num_rejected, mut errors) = (0, Vec::new());
     for (number, line) in (chunk.first_line..).zip(chunk.bytes.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -192,10 +191,7 @@ fn parse(
                 .and_then(|event| event.resolve(&receipt, &no_overrides))
         };
         match event {
-            Ok(event) => {
-                builder.append(&event)?;
-                num_events += 1;
-            }
+            Ok(event) => builder.append(&event)?,
             Err(issues) => {
                 num_rejected += 1;
                 if errors.len() < room_for_errors {
@@ -205,8 +201,7 @@ fn parse(
         }
     }
     Ok(Parsed {
-        claimed: acceptor.claim(builder.finish()?),
-        num_events,
+        events: builder.finish()?,
         num_rejected,
         errors,
     })

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
 use arrow::buffer::Buffer;
 use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::error::ArrowError;
 use known_events::{BatchRange, KnownEvents, lookup_known_events};
-use schemas::arrow::cost_event_schema;
-use schemas::codec::{Rejected, decode_cost_events};
+use schemas::arrow::{cost_event_at, cost_event_schema};
+use schemas::codec::{Rejected, decode_cost_events, encode_event};
 use schemas::id::{EventId, OrgId};
 use schemas::reject::RejectReason;
 use schemas::topic;
@@ -183,8 +184,8 @@ fn id_rows(rows: &RecordBatch, partition: u32, offsets: Vec<u64>) -> Result<Reco
     ])?)
 }
 
-/// Lists an event that reuses a key for other content. The raw bytes are the event alone, as an
-/// Arrow stream of one row.
+/// Lists an event that reuses a key for other content. The raw bytes are the event alone, as a
+/// plain JSON record.
 fn keep_conflict(
     dead_letters: &mut DeadLetters,
     rows: &RecordBatch,
@@ -199,7 +200,8 @@ fn keep_conflict(
             keys.event_id(row)
         ),
     };
-    let raw = schemas::codec::encode_events(&rows.slice(row, 1))?;
+    let event = cost_event_at(rows, row)?;
+    let raw = encode_event(&event).map_err(|error| ArrowError::JsonError(error.to_string()))?;
     dead_letters.push_event(keys.org_id(row), place, rejected, raw, keys.received_at_ms(row));
     Ok(())
 }

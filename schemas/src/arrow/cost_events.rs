@@ -1,17 +1,20 @@
 //! Cost events, row by row into columns.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int64Builder, MapBuilder, MapFieldNames, StringBuilder, TimestampMillisecondBuilder,
-    UInt64Builder,
+    Array, ArrayRef, AsArray, Int64Builder, MapBuilder, MapFieldNames, StringBuilder,
+    TimestampMillisecondBuilder, UInt64Builder,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Int64Type, TimestampMillisecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-use super::{UuidBuilder, cost_event_schema};
-use crate::cost_event::CostEvent;
+use super::{UuidBuilder, cost_event_schema, uuid_at};
+use crate::cost_event::{CostBreakdown, CostEvent, EventType, Source};
+use crate::id::{ApiKeyId, EventId, OrgId};
+use crate::time::TimestampMs;
 
 /// Builds a batch of [`cost_event_schema`], in the order of the calls.
 #[derive(Debug)]
@@ -202,6 +205,102 @@ impl CostEventBuilder {
                 .map(|column| Arc::new(column.finish()) as ArrayRef),
         );
         RecordBatch::try_new(cost_event_schema(), columns)
+    }
+}
+
+/// Returns the event in `row` of a batch of [`cost_event_schema`].
+///
+/// # Errors
+/// [`ArrowError`] where the batch has another layout, or a name that no event type or source has.
+pub fn cost_event_at(rows: &RecordBatch, row: usize) -> Result<CostEvent<'_>, ArrowError> {
+    let cells = Cells { rows, row };
+    let api_key_id = ApiKeyId(cells.uuid("api_key_id")?);
+    let part = |name: &str| cells.number(name);
+    let cost_breakdown = match (
+        part("cost_breakdown_input")?,
+        part("cost_breakdown_output")?,
+        part("cost_breakdown_cached")?,
+    ) {
+        (Some(input), Some(output), Some(cached)) => Some(CostBreakdown {
+            input,
+            output,
+            cached,
+            reasoning: part("cost_breakdown_reasoning")?,
+            tool_definition: part("cost_breakdown_tool_definition")?,
+        }),
+        _ => None,
+    };
+    let unknown = |name: &str| ArrowError::SchemaError(format!("{name} holds an unknown name"));
+    Ok(CostEvent {
+        event_id: EventId(cells.uuid("event_id")?),
+        request_id: cells.text("request_id")?,
+        org_id: OrgId(cells.uuid("org_id")?),
+        api_key_id: (!api_key_id.0.is_nil()).then_some(api_key_id),
+        provider: cells.text("provider")?,
+        model: cells.text("model")?,
+        event_type: EventType::parse(&cells.text("event_type")?).ok_or_else(|| unknown("event_type"))?,
+        source: Source::parse(&cells.text("source")?).ok_or_else(|| unknown("source"))?,
+        input_tokens: part("input_tokens")?.unwrap_or(0),
+        output_tokens: part("output_tokens")?.unwrap_or(0),
+        cached_input_tokens: part("cached_input_tokens")?.unwrap_or(0),
+        reasoning_tokens: part("reasoning_tokens")?.unwrap_or(0),
+        cost_microdollars: part("cost_microdollars")?.unwrap_or(0),
+        cost_breakdown,
+        duration_ms: part("duration_ms")?,
+        session_id: cells.text("session_id")?,
+        trace_id: cells.text("trace_id")?,
+        tool_name: cells.text("tool_name")?,
+        tool_server: cells.text("tool_server")?,
+        customer_id: cells.text("customer_id")?,
+        tags: cells.tags()?,
+        created_at: cells.time("created_at")?,
+        received_at: cells.time("received_at")?,
+    })
+}
+
+/// One row of a batch.
+struct Cells<'a> {
+    rows: &'a RecordBatch,
+    row: usize,
+}
+
+impl<'a> Cells<'a> {
+    fn column(&self, name: &str) -> Result<&'a ArrayRef, ArrowError> {
+        Ok(self.rows.column(self.rows.schema_ref().index_of(name)?))
+    }
+
+    fn uuid(&self, name: &str) -> Result<uuid::Uuid, ArrowError> {
+        Ok(uuid_at(self.column(name)?.as_fixed_size_binary(), self.row))
+    }
+
+    fn text(&self, name: &str) -> Result<Cow<'a, str>, ArrowError> {
+        Ok(Cow::Borrowed(
+            self.column(name)?.as_string::<i32>().value(self.row),
+        ))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>, ArrowError> {
+        let column = self.column(name)?.as_primitive::<Int64Type>();
+        Ok(column.is_valid(self.row).then(|| column.value(self.row)))
+    }
+
+    fn time(&self, name: &str) -> Result<TimestampMs, ArrowError> {
+        Ok(TimestampMs(
+            self.column(name)?
+                .as_primitive::<TimestampMillisecondType>()
+                .value(self.row),
+        ))
+    }
+
+    fn tags(&self) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, ArrowError> {
+        let map = self.column("tags")?.as_map();
+        let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+        let offsets = map.value_offsets();
+        let index = |offset: i32| usize::try_from(offset).unwrap_or(0);
+        let entries = index(offsets[self.row])..index(offsets[self.row + 1]);
+        Ok(entries
+            .map(|entry| (keys.value(entry).into(), values.value(entry).into()))
+            .collect())
     }
 }
 

@@ -132,3 +132,81 @@ fn an_acknowledged_event_shows_in_margins_within_a_second() {
         println!("shown after {} ms", acknowledged.elapsed().as_millis());
     }
 }
+
+/// Copies with other content follow within one request, so that their chunks are on their way to
+/// the log together.
+#[test]
+fn the_first_content_wins_however_close_the_other_follows() {
+    let site = Site::started();
+    let mut oracle = Oracle::default();
+    let first: Vec<Value> = (0..30_000).map(|index| event("close", index)).collect();
+    first.iter().for_each(|event| oracle.count(event));
+    let other = first.iter().map(|event| {
+        let mut other = event.clone();
+        other["costMicrodollars"] = json!(1);
+        other
+    });
+    let body = [lines(&first), lines(&other.collect::<Vec<_>>())].concat();
+    let outcome = site.stream(&body).unwrap().expect(200).json()["data"].clone();
+    assert_eq!(
+        (&outcome["accepted"], &outcome["duplicates"]),
+        (&json!(30_000), &json!(30_000))
+    );
+    oracle.assert_shown_by(&site);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let query = "SELECT toUInt64(count()) AS n FROM dead_letters WHERE reason = 'idempotency_conflict' AND raw LIKE '%\"cost_microdollars\":1,%'";
+    // Those whose first content costs 1 too are no conflicts.
+    let num_conflicts = first
+        .iter()
+        .filter(|event| event["costMicrodollars"] != json!(1))
+        .count() as u64;
+    while site.sql(query) != vec![json!({"n": num_conflicts})] {
+        assert!(
+            Instant::now() < deadline,
+            "{:?} of {num_conflicts}:\n{}",
+            site.sql(query),
+            site.log()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    oracle.assert_shown_by(&site);
+    site.assert_reconciled();
+}
+
+#[test]
+fn a_stream_waits_for_a_processor_that_is_behind() {
+    let site = Site::new();
+    site.start(&[("MARGINSTREAM_MAX_UNPROCESSED_EVENTS", "1000")]);
+    let mut oracle = Oracle::default();
+    let events: Vec<Value> = (0..40_000).map(|index| event("behind", index)).collect();
+    events.iter().for_each(|event| oracle.count(event));
+    let outcome = site.stream(&lines(&events)).unwrap().expect(200).json()["data"].clone();
+    assert_eq!(outcome["accepted"], 40_000);
+    oracle.assert_shown_by(&site);
+}
+
+/// A client that hangs up does not know whether its event is durable; its retry counts once.
+#[test]
+fn a_client_that_hangs_up_may_repeat() {
+    use std::io::Write;
+    let site = Site::started();
+    let mut oracle = Oracle::default();
+    for index in 0..200 {
+        let sent = event("hung-up", index);
+        oracle.count(&sent);
+        let body = sent.to_string();
+        let mut connection = std::net::TcpStream::connect(site.listen).unwrap();
+        write!(
+            connection,
+            "POST /api/cost-events HTTP/1.1\r\nHost: a\r\nX-NullSpend-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            site.api_key,
+            body.len()
+        )
+        .unwrap();
+        drop(connection);
+        let status = site.post_event(&sent).unwrap().status;
+        assert!(status == 200 || status == 201, "{status}");
+    }
+    oracle.assert_shown_by(&site);
+    site.assert_reconciled();
+}

@@ -47,6 +47,24 @@ pub(crate) fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
+    let length = body.len().to_string();
+    let headers = [headers, &[("Content-Length", &length)]].concat();
+    let mut stream = connect(address, method, path, &headers)?;
+    stream.write_all(body)?;
+    read_answer(&mut stream)
+}
+
+/// Sends the head of a request alone, for what is answered before any body.
+pub(crate) fn send_head(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Answer> {
+    read_answer(&mut connect(address, method, path, headers)?)
+}
+
+fn connect(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     stream.set_write_timeout(Some(Duration::from_secs(120)))?;
@@ -54,9 +72,11 @@ pub(crate) fn send(
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    Ok(stream)
+}
+
+fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw)?;
     parse(&raw).ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the answer broke off"))
