@@ -31,7 +31,8 @@ check: tools ## Format, lints and documentation
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets -- -D warnings
 
-bench: build ## Measure the throughput from HTTP to queryable roll-ups
+bench: tools libchdb ## Measure throughput, latency and freshness of a real server
+	@cargo build --release --workspace
 	@benches/run.sh
 
 libchdb: $(LIBCHDB) ## Install the embedded ClickHouse engine from its npm package

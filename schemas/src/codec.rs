@@ -90,7 +90,7 @@ fn decode_json(value: &[u8]) -> Result<RecordBatch, Rejected> {
     let mut builder = CostEventBuilder::with_capacity(1);
     builder
         .append(&event)
-        .and_then(|()| builder.finish())
+        .and_then(|_hash| builder.finish())
         .map_err(|error| Rejected::new(RejectReason::InvalidValue, error))
 }
 

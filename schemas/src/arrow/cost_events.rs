@@ -82,11 +82,11 @@ impl CostEventBuilder {
         self.text_bytes + self.num_rows * 220
     }
 
-    /// Adds an event.
+    /// Adds an event and returns its content hash.
     ///
     /// # Errors
     /// [`ArrowError`] where a column grows beyond 2 GiB of text.
-    pub fn append(&mut self, event: &CostEvent<'_>) -> Result<(), ArrowError> {
+    pub fn append(&mut self, event: &CostEvent<'_>) -> Result<u64, ArrowError> {
         let key = event.api_key_id.map_or_else(uuid::Uuid::nil, |key| key.0);
         for (column, id) in self.ids.iter_mut().zip([event.event_id.0, event.org_id.0, key]) {
             column.append(id);
@@ -120,7 +120,8 @@ impl CostEventBuilder {
         ];
         append_texts(&mut self.contexts, contexts);
         self.append_tags(event)?;
-        self.content_hash.append_value(event.content_hash());
+        let content_hash = event.content_hash();
+        self.content_hash.append_value(content_hash);
         for (column, time) in self.times.iter_mut().zip([event.created_at, event.received_at]) {
             column.append_value(time.0);
         }
@@ -131,7 +132,7 @@ impl CostEventBuilder {
                 .map(|text| text.len())
                 .sum::<usize>();
         self.num_rows += 1;
-        Ok(())
+        Ok(content_hash)
     }
 
     fn append_breakdown(&mut self, event: &CostEvent<'_>) {
