@@ -94,6 +94,9 @@ pub struct CostBreakdown {
     pub tool_definition: Option<i64>,
 }
 
+/// Tags in the order of their keys.
+pub type TagPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// A validated event with its identity, tenant and times; the row of table `cost_events`.
 ///
 /// Token counts and the cost are in `[0, 2^53)`; the cost is in microdollars. Empty texts mean
@@ -142,7 +145,7 @@ pub struct CostEvent<'a> {
     /// The customer that caused the cost.
     pub customer_id: Cow<'a, str>,
     /// Sorted by key; keys are unique. Holds `customer` wherever `customer_id` is known.
-    pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub tags: TagPairs<'a>,
     /// Event time: decides the period.
     pub created_at: TimestampMs,
     /// Our clock at receipt.

@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 use super::{UuidBuilder, cost_event_schema, uuid_at};
-use crate::cost_event::{CostBreakdown, CostEvent, EventType, Source};
+use crate::cost_event::{CostBreakdown, CostEvent, EventType, Source, TagPairs};
 use crate::id::{ApiKeyId, EventId, OrgId};
 use crate::time::TimestampMs;
 
@@ -293,7 +293,7 @@ impl<'a> Cells<'a> {
         ))
     }
 
-    fn tags(&self) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, ArrowError> {
+    fn tags(&self) -> Result<TagPairs<'a>, ArrowError> {
         let map = self.column("tags")?.as_map();
         let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
         let offsets = map.value_offsets();
