@@ -20,20 +20,20 @@ pub(crate) async fn run(
 ) -> Result<(), ProcessorError> {
     let mut assignment = member.assignment();
     let mut tasks = JoinSet::new();
-    let mut owned: HashMap<TopicPartition, CancellationToken> = HashMap::new();
+    let mut owned: HashMap<(TopicPartition, u64), CancellationToken> = HashMap::new();
     while !shutdown.is_cancelled() {
         let assigned = assignment.borrow_and_update().clone();
-        owned.retain(|place, stop| {
-            let keeps = assigned.contains(place);
+        owned.retain(|(place, epoch), stop| {
+            let keeps = assigned.get(place) == Some(epoch);
             if !keeps {
                 stop.cancel();
             }
             keeps
         });
-        for place in assigned {
-            owned.entry(place).or_insert_with_key(|place| {
+        for ownership in assigned {
+            owned.entry(ownership).or_insert_with_key(|(place, epoch)| {
                 let stop = shutdown.child_token();
-                tasks.spawn(pipeline(&processor, &member, place.clone()).run(stop.clone()));
+                tasks.spawn(pipeline(&processor, &member, place.clone(), *epoch).run(stop.clone()));
                 stop
             });
         }
@@ -49,10 +49,16 @@ pub(crate) async fn run(
     Ok(())
 }
 
-fn pipeline(processor: &Processor, member: &Arc<dyn GroupMember>, place: TopicPartition) -> Pipeline {
+fn pipeline(
+    processor: &Processor,
+    member: &Arc<dyn GroupMember>,
+    place: TopicPartition,
+    epoch: u64,
+) -> Pipeline {
     Pipeline {
         plan: Plan::for_topic(&place.topic, &processor.warehouse, &processor.known),
         topic_partition: place,
+        epoch,
         config: processor.config.clone(),
         log: Arc::clone(&processor.log),
         member: Arc::clone(member),

@@ -27,6 +27,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) topic_partition: TopicPartition,
+    /// Of the ownership under which this loop works.
+    pub(crate) epoch: u64,
     pub(crate) config: ProcessorConfig,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) member: Arc<dyn GroupMember>,
@@ -146,7 +148,7 @@ impl Pipeline {
         crash_point("processor-before-intent");
         let intent = Intent { end: batch.end };
         self.member
-            .commit(&self.topic_partition, batch.start, &intent.encode())
+            .commit(&self.topic_partition, self.epoch, batch.start, &intent.encode())
             .await?;
         crash_point("processor-after-intent");
         self.finish(batch).await
@@ -160,7 +162,9 @@ impl Pipeline {
         let prepared = retrying("prepare a batch", || plan.prepare(Arc::clone(&batch))).await?;
         crash_point("processor-prepared");
         self.writer.write(&batch, &prepared).await?;
-        self.member.commit(&self.topic_partition, batch.end, "").await?;
+        self.member
+            .commit(&self.topic_partition, self.epoch, batch.end, "")
+            .await?;
         crash_point("processor-after-commit");
         self.plan.written(&prepared);
         self.stats.record(&self.topic_partition.topic, prepared.counts);

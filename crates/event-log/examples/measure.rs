@@ -113,7 +113,7 @@ async fn read_all(log: &Arc<dyn EventLog>) -> Outcome<()> {
     );
     let (start, place) = (Instant::now(), TopicPartition::new("t", 0));
     for _ in 0..200 {
-        member.commit(&place, 1, "batch").await?;
+        member.commit(&place, 1, 1, "batch").await?;
     }
     println!("  group commit: {:?}", start.elapsed() / 200);
     Ok(())

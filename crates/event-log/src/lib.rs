@@ -10,7 +10,7 @@ mod error;
 mod local;
 mod record;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -66,8 +66,10 @@ pub trait EventLog: Send + Sync + Debug {
 /// One reader of a group: the partitions it owns, what they hold, and how far it came.
 #[async_trait]
 pub trait GroupMember: Send + Sync + Debug {
-    /// Returns the partitions this member owns, now and as they change.
-    fn assignment(&self) -> watch::Receiver<BTreeSet<TopicPartition>>;
+    /// Returns the partitions this member owns, now and as they change, each with the epoch of its
+    /// ownership: a partition that was lost and came back has another epoch, since others may have
+    /// moved it on meanwhile.
+    fn assignment(&self) -> watch::Receiver<BTreeMap<TopicPartition, u64>>;
 
     /// Returns records in offset order, starting with the first one at or after `from`.
     ///
@@ -87,14 +89,17 @@ pub trait GroupMember: Send + Sync + Debug {
     ) -> Result<Vec<LogRecord>, LogError>;
 
     /// Commits `offset`, the next one to process, with `metadata` (at most 1024 bytes), for the group.
-    /// Durable when it returns, and so is every record that could be read before the call.
+    /// Durable when it returns, and so is every record that could be read before the call. `epoch` is
+    /// the one of the assignment under which the caller works.
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] above the log's end, [`LogError::TooLarge`] for the metadata,
-    /// [`LogError::Fenced`] when the partition is no longer this member's, I/O errors, [`LogError::Closed`].
+    /// [`LogError::Fenced`] when the partition is no longer this member's under `epoch`, I/O errors,
+    /// [`LogError::Closed`].
     async fn commit(
         &self,
         topic_partition: &TopicPartition,
+        epoch: u64,
         offset: u64,
         metadata: &str,
     ) -> Result<(), LogError>;

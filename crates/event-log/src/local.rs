@@ -314,7 +314,7 @@ mod tests {
         let id = TopicPartition::new("t", 0);
         let partition = log.core.partition(&id).unwrap();
         assert_eq!((partition.durable_end(), partition.end()), (0, 2));
-        member.commit(&id, 1, "").await.unwrap();
+        member.commit(&id, 1, 1, "").await.unwrap();
         assert_eq!((partition.durable_end(), partition.end()), (2, 2));
     }
 }

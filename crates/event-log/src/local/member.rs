@@ -1,6 +1,6 @@
 //! A reader of the local log.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,12 +17,16 @@ use crate::{Committed, GroupMember, LogError, LogRecord, TopicPartition};
 /// Stands for a wait without end, where a longer one would overflow the clock.
 const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The only epoch: nothing takes a partition away.
+const EPOCH: u64 = 1;
+
 /// A member of a group. It owns all partitions of its topics for ever: one process reads the local log.
 #[derive(Debug)]
 pub(super) struct LocalMember {
     core: Arc<Core>,
+    group: String,
     partitions: BTreeMap<TopicPartition, (Arc<PartitionLog>, Arc<CommitFile>)>,
-    assignment: watch::Sender<BTreeSet<TopicPartition>>,
+    assignment: watch::Sender<BTreeMap<TopicPartition, u64>>,
     /// Where the last read of each partition ended.
     cursors: Mutex<HashMap<TopicPartition, Cursor>>,
 }
@@ -35,9 +39,10 @@ impl LocalMember {
             let commits = core.commits.join(group, &log.id)?;
             partitions.insert(log.id.clone(), (log, commits));
         }
-        let assignment = watch::Sender::new(partitions.keys().cloned().collect());
+        let assignment = watch::Sender::new(partitions.keys().map(|id| (id.clone(), EPOCH)).collect());
         Ok(Self {
             core,
+            group: group.to_owned(),
             partitions,
             assignment,
             cursors: Mutex::default(),
@@ -79,7 +84,7 @@ impl LocalMember {
 
 #[async_trait]
 impl GroupMember for LocalMember {
-    fn assignment(&self) -> watch::Receiver<BTreeSet<TopicPartition>> {
+    fn assignment(&self) -> watch::Receiver<BTreeMap<TopicPartition, u64>> {
         self.assignment.subscribe()
     }
 
@@ -114,11 +119,18 @@ impl GroupMember for LocalMember {
     async fn commit(
         &self,
         topic_partition: &TopicPartition,
+        epoch: u64,
         offset: u64,
         metadata: &str,
     ) -> Result<(), LogError> {
         self.core.check_open()?;
         let (log, commits) = self.partition(topic_partition)?;
+        if epoch != EPOCH {
+            return Err(LogError::Fenced {
+                group: self.group.clone(),
+                topic_partition: topic_partition.clone(),
+            });
+        }
         let (earliest, end) = (log.earliest(), log.end());
         if offset > end {
             return Err(LogError::OutOfRange {

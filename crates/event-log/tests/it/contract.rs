@@ -1,7 +1,7 @@
 //! The rules every backend keeps. A backend joins by implementing [`Backend`] and naming itself in one
 //! `contract_tests!` line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use marginstream_event_log::{
     TopicSpec,
 };
 
-use crate::support::{LONG, read_until, record, topic};
+use crate::support::{LONG, epoch, read_until, record, topic};
 
 /// A log that tests can open, and open again with what it holds.
 #[async_trait]
@@ -37,6 +37,7 @@ macro_rules! contract_tests {
             offsets_outside_the_log_are_out_of_range
             unknown_places_are_errors
             a_refused_batch_leaves_nothing
+            a_commit_of_another_epoch_is_fenced
             shutdown_ends_reads_and_refuses_calls
         );
     };
@@ -104,13 +105,9 @@ async fn offsets_are_dense_and_in_order_per_partition(backend: &dyn Backend) {
     assert_eq!(log.append("t", vec![]).await.unwrap(), Vec::<u64>::new());
     let member = log.join("g", &["t"]).await.unwrap();
     let expected = BTreeSet::from([TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
-    assert!(
-        member
-            .assignment()
-            .wait_for(|assigned| *assigned == expected)
-            .await
-            .is_ok()
-    );
+    let mut assignment = member.assignment();
+    let owns_all = |assigned: &BTreeMap<TopicPartition, u64>| assigned.keys().eq(&expected);
+    assert!(assignment.wait_for(owns_all).await.is_ok());
     for (partition, expected) in [(0, "ace"), (1, "bd")] {
         let tp = TopicPartition::new("t", partition);
         let records = read_until(&*member, &tp, 0, expected.len() as u64).await;
@@ -300,9 +297,17 @@ async fn records_and_commits_survive_reopening(backend: &dyn Backend) {
                 (number, number.to_string().as_bytes())
             );
         }
-        member.commit(&tp, round, "overwritten").await.unwrap();
         member
-            .commit(&tp, round + 1, &format!("{{\"end\":{}}}", round + 1))
+            .commit(&tp, epoch(&*member, &tp).await, round, "overwritten")
+            .await
+            .unwrap();
+        member
+            .commit(
+                &tp,
+                epoch(&*member, &tp).await,
+                round + 1,
+                &format!("{{\"end\":{}}}", round + 1),
+            )
             .await
             .unwrap();
         drop(member);
@@ -327,9 +332,15 @@ async fn lag_is_what_is_left_to_process(backend: &dyn Backend) {
         (0, 10, None, 10)
     );
     let member = log.join("g", &["t"]).await.unwrap();
-    member.commit(&tp, 7, "").await.unwrap();
+    member
+        .commit(&tp, epoch(&*member, &tp).await, 7, "")
+        .await
+        .unwrap();
     assert_eq!(log.position("g", &tp).await.unwrap().lag(), 3);
-    member.commit(&tp, 10, "").await.unwrap();
+    member
+        .commit(&tp, epoch(&*member, &tp).await, 10, "")
+        .await
+        .unwrap();
     assert_eq!(log.position("g", &tp).await.unwrap().lag(), 0);
 }
 
@@ -343,7 +354,10 @@ async fn groups_do_not_see_each_other(backend: &dyn Backend) {
         log.join("g1", &["t"]).await.unwrap(),
         log.join("g2", &["t"]).await.unwrap(),
     );
-    first.commit(&tp, 2, "first").await.unwrap();
+    first
+        .commit(&tp, epoch(&*first, &tp).await, 2, "first")
+        .await
+        .unwrap();
     assert_eq!(second.committed(&tp).await.unwrap(), None);
     assert_eq!(second.read(&tp, 0, 1000, LONG).await.unwrap().len(), 2);
 }
@@ -365,7 +379,10 @@ async fn offsets_outside_the_log_are_out_of_range(backend: &dyn Backend) {
         ),
         "{error}"
     );
-    let error = member.commit(&tp, 2, "").await.unwrap_err();
+    let error = member
+        .commit(&tp, epoch(&*member, &tp).await, 2, "")
+        .await
+        .unwrap_err();
     assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
     assert_eq!(member.committed(&tp).await.unwrap(), None);
 }
@@ -396,7 +413,7 @@ async fn unknown_places_are_errors(backend: &dyn Backend) {
         Err(LogError::UnknownPartition(_))
     ));
     assert!(matches!(
-        member.commit(&not_joined, 0, "").await,
+        member.commit(&not_joined, 1, 0, "").await,
         Err(LogError::UnknownPartition(_))
     ));
 }
@@ -411,6 +428,24 @@ async fn a_refused_batch_leaves_nothing(backend: &dyn Backend) {
     assert!(matches!(error, LogError::TooLarge { .. }), "{error}");
     assert!(!error.is_retryable());
     assert_eq!(log.append("t", vec![record(0, "y")]).await.unwrap(), vec![0]);
+}
+
+async fn a_commit_of_another_epoch_is_fenced(backend: &dyn Backend) {
+    let log = backend.open(&[topic("t", 1)]).await;
+    log.append("t", vec![record(0, "a"), record(0, "b")])
+        .await
+        .unwrap();
+    let tp = TopicPartition::new("t", 0);
+    let member = log.join("g", &["t"]).await.unwrap();
+    let current = epoch(&*member, &tp).await;
+    member.commit(&tp, current, 1, "mine").await.unwrap();
+    let refused = member.commit(&tp, current + 1, 2, "stale").await.unwrap_err();
+    assert!(
+        matches!(&refused, LogError::Fenced { topic_partition, .. } if *topic_partition == tp),
+        "{refused:?}"
+    );
+    assert!(!refused.is_retryable());
+    assert_eq!(member.committed(&tp).await.unwrap().unwrap().offset, 1);
 }
 
 async fn shutdown_ends_reads_and_refuses_calls(backend: &dyn Backend) {

@@ -148,7 +148,7 @@ async fn writes_until_killed() {
                 .map_or(0, |committed| committed.offset);
             let read = member.read(&tp, from, 10_000, LONG).await.unwrap();
             let next = read.last().unwrap().offset + 1;
-            member.commit(&tp, next, "").await.unwrap();
+            member.commit(&tp, 1, next, "").await.unwrap();
             report(&format!("committed {partition} {next} ."));
         }
     }

@@ -278,7 +278,7 @@ async fn a_log_shorter_than_what_was_processed_is_damage() {
     log.join("g", &["t"])
         .await
         .unwrap()
-        .commit(&tp, 3, "3-9")
+        .commit(&tp, 1, 3, "3-9")
         .await
         .unwrap();
     drop(log);
@@ -309,7 +309,7 @@ async fn destroyed_commits_are_damage_and_repair_starts_the_group_over() {
     log.join("g", &["t"])
         .await
         .unwrap()
-        .commit(&tp, 3, "")
+        .commit(&tp, 1, 3, "")
         .await
         .unwrap();
     drop(log);

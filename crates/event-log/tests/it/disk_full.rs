@@ -117,7 +117,7 @@ async fn on_a_full_disk_groups_still_commit_and_so_make_room() {
     let member = log.join("g", &["t"]).await.unwrap();
     let acknowledged = append_until_full(&log).await;
     let tp = TopicPartition::new("t", 0);
-    member.commit(&tp, acknowledged, "all of it").await.unwrap();
+    member.commit(&tp, 1, acknowledged, "all of it").await.unwrap();
     // The first attempt finds the disk full still, and makes room by retention.
     let mut appended = None;
     for _ in 0..2 {

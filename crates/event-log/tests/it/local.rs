@@ -141,14 +141,14 @@ async fn retention_waits_for_the_slowest_group() {
         log.join("slow", &["t"]).await.unwrap(),
     );
     append_20(&log).await;
-    fast.commit(&tp, 20, "").await.unwrap();
+    fast.commit(&tp, 1, 20, "").await.unwrap();
     append_20(&log).await;
     assert_eq!(
         num_segments(dir.path()),
         20,
         "the slow group has committed nothing"
     );
-    slow.commit(&tp, 11, "").await.unwrap();
+    slow.commit(&tp, 1, 11, "").await.unwrap();
     append_20(&log).await;
     let earliest = log.position("slow", &tp).await.unwrap().earliest;
     assert_eq!(
@@ -177,7 +177,7 @@ async fn retention_by_bytes_bounds_the_log_and_holds_after_reopening() {
     let log = LocalLog::open(with_retention(dir.path(), Some(3000), None)).unwrap();
     let member = log.join("g", &["t"]).await.unwrap();
     append_20(&log).await;
-    member.commit(&tp, 20, "").await.unwrap();
+    member.commit(&tp, 1, 20, "").await.unwrap();
     drop((member, log));
     let log = LocalLog::open(with_retention(dir.path(), Some(3000), None)).unwrap();
     assert_eq!(num_segments(dir.path()), 3);
@@ -195,7 +195,7 @@ async fn retention_by_age_takes_sealed_segments_and_without_a_group_none() {
     log.join("g", &["t"])
         .await
         .unwrap()
-        .commit(&tp, 20, "")
+        .commit(&tp, 1, 20, "")
         .await
         .unwrap();
     drop(log);

@@ -37,6 +37,14 @@ pub(crate) fn small_segments(dir: &Path, segment_bytes: u64) -> LocalLogConfig {
     }
 }
 
+/// Waits until `member` owns `tp`, and returns the epoch.
+pub(crate) async fn epoch(member: &dyn GroupMember, tp: &TopicPartition) -> u64 {
+    let mut assignment = member.assignment();
+    let owning = assignment.wait_for(|assigned| assigned.contains_key(tp));
+    let owned = tokio::time::timeout(LONG, owning).await.unwrap().unwrap();
+    owned[tp]
+}
+
 /// Reads everything from `from` up to `end`.
 pub(crate) async fn read_until(
     member: &dyn GroupMember,
