@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/release/marginstream
 LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 
-.PHONY: help run demo build test check bench libchdb tools clean
+.PHONY: help run demo build test check bench libchdb kafka-up kafka-down tools clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,10 +44,18 @@ $(LIBCHDB): deploy/libchdb/package.json deploy/libchdb/package-lock.json
 		|| { echo "error: npm could not install deploy/libchdb; check the network and npm's registry setting, or set CHDB_LIB to a libchdb.so of version 26.7.3" >&2; exit 1; }
 	@touch $@
 
+kafka-up: ## Start a real Kafka on 127.0.0.1:9092, with its data in ./data/kafka
+	@echo "==> starting Kafka; make kafka-down stops it"
+	@deploy/kafka/kafka.sh start data/kafka --port 9092 >/dev/null
+	@echo "==> Kafka answers on $$(cat data/kafka/bootstrap)"
+
+kafka-down: ## Stop that Kafka; its data stays
+	@[ ! -d data/kafka ] || deploy/kafka/kafka.sh stop data/kafka
+
 tools:
 	@deploy/require.sh cargo "Rust, stable toolchain, with cargo"
 	@deploy/require.sh cc "a C compiler (Debian: build-essential)"
 
 clean: ## Remove what was built; leaves ./data alone
 	@cargo clean
-	@rm -rf deploy/libchdb/node_modules deploy/test-venv
+	@rm -rf deploy/libchdb/node_modules deploy/kafka/lib deploy/test-venv
