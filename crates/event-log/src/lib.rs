@@ -1,12 +1,14 @@
 //! The event log: partitioned, ordered, durable records, and one committed offset per group and partition.
 //!
-//! One trait, [`EventLog`], stands for every backend. [`LocalLog`] keeps the log in files of this process.
+//! One trait, [`EventLog`], stands for every backend. [`LocalLog`] keeps the log in files of this process,
+//! [`KafkaLog`] in an Apache Kafka cluster that many processes share.
 //! All backends pass the same contract suite (`tests/it/contract.rs`).
 //!
-//! Offsets count records of one partition from 0. They rise by one per record; only a repaired log has
-//! gaps, so the next offset to read is always the last record's offset + 1, never a count.
+//! Offsets count records of one partition from 0. They rise by one per record; gaps come from a repair of
+//! the local log, and from transactions of others in Kafka, so the next offset to read is always the last record's offset + 1, never a count.
 
 mod error;
+mod kafka;
 mod local;
 mod record;
 
@@ -18,6 +20,10 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use error::LogError;
+pub use kafka::{
+    ClientCertificate, Compression, KafkaLog, KafkaLogConfig, ParseCompressionError, ParseSaslMechanismError,
+    Sasl, SaslMechanism, Secret, Security, Tls,
+};
 pub use local::{LocalLog, LocalLogConfig, ParseSyncPolicyError, RepairReport, SyncPolicy, repair};
 pub use record::{AppendRecord, Committed, LogRecord, Position, TopicPartition, TopicSpec};
 
@@ -33,33 +39,39 @@ pub trait EventLog: Send + Sync + Debug {
     /// [`LogError::UnknownTopic`] and [`LogError::UnknownPartition`] for a place that does not exist,
     /// [`LogError::TooLarge`] for a record over the limit (nothing is appended in these cases);
     /// [`LogError::Full`] or [`LogError::Io`] when the write failed; [`LogError::SyncFailed`] when the
-    /// log refuses appends until it is reopened; [`LogError::Closed`] after shutdown.
+    /// log refuses appends until it is reopened; [`LogError::Backend`] when a remote log did not acknowledge
+    /// in time or refused; [`LogError::Closed`] after shutdown.
     async fn append(&self, topic: &str, records: Vec<AppendRecord>) -> Result<Vec<u64>, LogError>;
 
-    /// Returns how many partitions `topic` has, at least 1.
+    /// Returns how many partitions `topic` has, at least 1. The number may grow while the log is open.
     ///
     /// # Errors
     /// [`LogError::UnknownTopic`].
     fn num_partitions(&self, topic: &str) -> Result<u32, LogError>;
 
-    /// Joins `group` as a reader of `topics`. The group is known from then on, and retention keeps what
-    /// it has not committed.
+    /// Joins `group` as a reader of `topics`. The group's members share the partitions: which ones this
+    /// member gets shows in [`GroupMember::assignment`], at once or later.
+    ///
+    /// In the local log the group is known from then on, and retention keeps what it has not committed.
+    /// Kafka's retention does not wait for groups.
     ///
     /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::Config`] for a group name that is not allowed, or I/O errors.
+    /// [`LogError::UnknownTopic`], [`LogError::Config`] for a group name that is not allowed, I/O errors,
+    /// [`LogError::Closed`].
     async fn join(&self, group: &str, topics: &[&str]) -> Result<Box<dyn GroupMember>, LogError>;
 
     /// Returns where `group` stands in `topic_partition`; a group that never committed has no commit.
     ///
     /// # Errors
-    /// [`LogError::UnknownTopic`] or [`LogError::UnknownPartition`].
+    /// [`LogError::UnknownTopic`], [`LogError::UnknownPartition`], or [`LogError::Backend`].
     async fn position(&self, group: &str, topic_partition: &TopicPartition) -> Result<Position, LogError>;
 
-    /// Writes and syncs what was accepted, then closes: all later calls, and reads that wait, answer
-    /// [`LogError::Closed`]. A second call does nothing.
+    /// Closes: all later calls, and reads that wait, answer [`LogError::Closed`]. Returns when what was
+    /// accepted is durable or has failed, and members have left their groups. A second call does nothing.
     ///
     /// # Errors
-    /// [`LogError::SyncFailed`] if the last sync failed.
+    /// [`LogError::SyncFailed`] if the last sync failed, [`LogError::Backend`] if records were not
+    /// acknowledged in time; whoever appended them has an error too.
     async fn shutdown(&self) -> Result<(), LogError>;
 }
 
@@ -75,10 +87,11 @@ pub trait GroupMember: Send + Sync + Debug {
     ///
     /// Waits up to `wait` for that record, then returns what is there at once: about `max_bytes` at
     /// most, but at least one record whatever its size; nothing if none came in time.
-    /// The records of one call share one buffer, which lives as long as any of them.
+    /// The records of one call may share one buffer, which lives as long as any of them.
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] when `from` is below the earliest kept offset or above the end;
+    /// [`LogError::Fenced`] when the partition is not this member's, at once when it ceases to be;
     /// [`LogError::Damaged`] when stored bytes fail their checksum; I/O errors; [`LogError::Closed`].
     async fn read(
         &self,
@@ -90,7 +103,8 @@ pub trait GroupMember: Send + Sync + Debug {
 
     /// Commits `offset`, the next one to process, with `metadata` (at most 1024 bytes), for the group.
     /// Durable when it returns, and so is every record that could be read before the call. `epoch` is
-    /// the one of the assignment under which the caller works.
+    /// the one of the assignment under which the caller works. After an error the commit may still have
+    /// been made.
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] above the log's end, [`LogError::TooLarge`] for the metadata,

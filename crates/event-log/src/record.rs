@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::LogError;
+
 /// A record to append. The sender chooses the partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRecord {
@@ -107,6 +109,20 @@ pub struct TopicSpec {
     pub retention: Option<Duration>,
 }
 
+/// Checks the name of a topic or group, which may become a file name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not starting with a dot.
+///
+/// # Errors
+/// [`LogError::Config`].
+pub(crate) fn validate_name(what: &str, name: &str) -> Result<(), LogError> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=200).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_allowed) {
+        return Ok(());
+    }
+    Err(LogError::Config(format!(
+        "{what} name {name:?} is not 1 to 200 of a-z A-Z 0-9 . _ - with no leading dot"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +145,13 @@ mod tests {
     #[test]
     fn topic_partition_shows_as_topic_colon_partition() {
         assert_eq!(TopicPartition::new("cost-events", 3).to_string(), "cost-events:3");
+    }
+
+    #[test]
+    fn names_cannot_leave_their_directory() {
+        for name in ["", ".", "..", "a/b", "a\0", ".hidden", "é"] {
+            assert!(validate_name("group", name).is_err(), "{name:?}");
+        }
+        assert!(validate_name("group", "processor-1.x_Y").is_ok());
     }
 }

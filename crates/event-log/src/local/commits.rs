@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::commit_file::CommitFile;
-use super::{config, files};
+use super::files;
+use crate::record::validate_name;
 use crate::{LogError, TopicPartition};
 
 /// The commits of all groups, by partition and group.
@@ -45,7 +46,7 @@ impl CommitStore {
         group: &str,
         topic_partition: &TopicPartition,
     ) -> Result<Arc<CommitFile>, LogError> {
-        config::validate_name("group", group)?;
+        validate_name("group", group)?;
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (topic_partition.clone(), group.to_owned());
         if let Some(file) = files.get(&key) {

@@ -8,15 +8,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use marginstream_event_log::{
-    AppendRecord, Committed, EventLog, LocalLog, LocalLogConfig, LogError, SyncPolicy, TopicPartition,
-    TopicSpec,
+    AppendRecord, Committed, EventLog, KafkaLog, LocalLog, LocalLogConfig, LogError, SyncPolicy,
+    TopicPartition, TopicSpec,
 };
 
+use crate::kafka_cluster::KafkaCluster;
 use crate::support::{LONG, epoch, read_until, record, topic};
 
 /// A log that tests can open, and open again with what it holds.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// Returns a name of a topic or group that no other test uses, made from `name`.
+    fn name(&self, name: &str) -> String;
+
     /// Opens the log with `topics`, which exist afterwards. The caller has shut down and dropped the one before.
     async fn open(&self, topics: &[TopicSpec]) -> Arc<dyn EventLog>;
 }
@@ -46,7 +50,9 @@ macro_rules! contract_tests {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $rule() {
-                    super::$rule(&$backend).await;
+                    if let Some(backend) = $backend {
+                        super::$rule(&backend).await;
+                    }
                 }
             )*
         }
@@ -60,16 +66,18 @@ struct LocalBackend {
 }
 
 impl LocalBackend {
-    fn new(sync: SyncPolicy) -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            sync,
-        }
+    fn new(sync: SyncPolicy) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        Some(Self { dir, sync })
     }
 }
 
 #[async_trait]
 impl Backend for LocalBackend {
+    fn name(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     async fn open(&self, topics: &[TopicSpec]) -> Arc<dyn EventLog> {
         // Small segments, so that the rules are kept across their borders too.
         let config = LocalLogConfig {
@@ -81,6 +89,18 @@ impl Backend for LocalBackend {
     }
 }
 
+#[async_trait]
+impl Backend for KafkaCluster {
+    fn name(&self, name: &str) -> String {
+        KafkaCluster::name(self, name)
+    }
+
+    async fn open(&self, topics: &[TopicSpec]) -> Arc<dyn EventLog> {
+        Arc::new(KafkaLog::open(self.config(topics.to_vec())).await.unwrap())
+    }
+}
+
+contract_tests!(kafka, super::KafkaCluster::from_env());
 contract_tests!(
     local_synced,
     super::LocalBackend::new(super::SyncPolicy::EveryCommit)
@@ -91,25 +111,24 @@ contract_tests!(
 );
 
 async fn offsets_are_dense_and_in_order_per_partition(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 2)]).await;
-    assert_eq!(log.num_partitions("t").unwrap(), 2);
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 2)]).await;
+    assert_eq!(log.num_partitions(t).unwrap(), 2);
     let first = log
-        .append("t", vec![record(0, "a"), record(1, "b"), record(0, "c")])
+        .append(t, vec![record(0, "a"), record(1, "b"), record(0, "c")])
         .await
         .unwrap();
-    let second = log
-        .append("t", vec![record(1, "d"), record(0, "e")])
-        .await
-        .unwrap();
+    let second = log.append(t, vec![record(1, "d"), record(0, "e")]).await.unwrap();
     assert_eq!((first, second), (vec![0, 0, 1], vec![1, 2]));
-    assert_eq!(log.append("t", vec![]).await.unwrap(), Vec::<u64>::new());
-    let member = log.join("g", &["t"]).await.unwrap();
-    let expected = BTreeSet::from([TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
+    assert_eq!(log.append(t, vec![]).await.unwrap(), Vec::<u64>::new());
+    let member = log.join(g, &[t]).await.unwrap();
+    let expected = BTreeSet::from([TopicPartition::new(t, 0), TopicPartition::new(t, 1)]);
     let mut assignment = member.assignment();
     let owns_all = |assigned: &BTreeMap<TopicPartition, u64>| assigned.keys().eq(&expected);
     assert!(assignment.wait_for(owns_all).await.is_ok());
     for (partition, expected) in [(0, "ace"), (1, "bd")] {
-        let tp = TopicPartition::new("t", partition);
+        let tp = TopicPartition::new(t, partition);
         let records = read_until(&*member, &tp, 0, expected.len() as u64).await;
         let offsets: Vec<u64> = records.iter().map(|record| record.offset).collect();
         assert_eq!(offsets, (0..expected.len() as u64).collect::<Vec<_>>());
@@ -119,7 +138,9 @@ async fn offsets_are_dense_and_in_order_per_partition(backend: &dyn Backend) {
 }
 
 async fn a_record_comes_back_as_it_was_sent(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
     let headers = vec![
         ("schema".to_owned(), Bytes::from_static(b"1")),
         ("empty".to_owned(), Bytes::new()),
@@ -132,9 +153,9 @@ async fn a_record_comes_back_as_it_was_sent(backend: &dyn Backend) {
         value,
     };
     let before_ms = now_ms();
-    log.append("t", vec![sent.clone(), record(0, "")]).await.unwrap();
-    let member = log.join("g", &["t"]).await.unwrap();
-    let read = read_until(&*member, &TopicPartition::new("t", 0), 0, 2).await;
+    log.append(t, vec![sent.clone(), record(0, "")]).await.unwrap();
+    let member = log.join(g, &[t]).await.unwrap();
+    let read = read_until(&*member, &TopicPartition::new(t, 0), 0, 2).await;
     assert_eq!(
         (&read[0].key, &read[0].headers, &read[0].value),
         (&sent.key, &sent.headers, &sent.value)
@@ -154,15 +175,18 @@ fn now_ms() -> i64 {
 }
 
 async fn reads_start_anywhere_and_respect_max_bytes(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
     for start in (0..200).step_by(20) {
         let records = (start..start + 20)
             .map(|number| record(0, format!("{number:0>1000}")))
             .collect();
-        log.append("t", records).await.unwrap();
+        log.append(t, records).await.unwrap();
     }
-    let member = log.join("g", &["t"]).await.unwrap();
-    let tp = TopicPartition::new("t", 0);
+    let member = log.join(g, &[t]).await.unwrap();
+    let tp = TopicPartition::new(t, 0);
+    epoch(&*member, &tp).await;
     for from in [0, 199, 5, 100, 101, 50, 19, 20] {
         let read = member.read(&tp, from, 5500, LONG).await.unwrap();
         assert!((1..=5).contains(&read.len()), "{} records", read.len());
@@ -177,16 +201,19 @@ async fn reads_start_anywhere_and_respect_max_bytes(backend: &dyn Backend) {
 }
 
 async fn a_large_record_is_read_whole(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
     let large: Bytes = (0..900_000_u32).flat_map(|number| number.to_le_bytes()).collect();
     log.append(
-        "t",
+        t,
         vec![record(0, "small"), record(0, large.clone()), record(0, "after")],
     )
     .await
     .unwrap();
-    let member = log.join("g", &["t"]).await.unwrap();
-    let tp = TopicPartition::new("t", 0);
+    let member = log.join(g, &[t]).await.unwrap();
+    let tp = TopicPartition::new(t, 0);
+    epoch(&*member, &tp).await;
     let read = member.read(&tp, 1, 1, LONG).await.unwrap();
     assert_eq!(read.len(), 1);
     assert!(read[0].value == large);
@@ -194,12 +221,15 @@ async fn a_large_record_is_read_whole(backend: &dyn Backend) {
 }
 
 async fn a_read_waits_and_a_new_record_wakes_it(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    let member = log.join("g", &["t"]).await.unwrap();
-    let tp = TopicPartition::new("t", 0);
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
+    let member = log.join(g, &[t]).await.unwrap();
+    let tp = TopicPartition::new(t, 0);
+    epoch(&*member, &tp).await;
     let reader = tokio::spawn(async move { member.read(&tp, 0, 1000, LONG).await });
     tokio::task::yield_now().await;
-    log.append("t", vec![record(0, "news")]).await.unwrap();
+    log.append(t, vec![record(0, "news")]).await.unwrap();
     let read = tokio::time::timeout(LONG / 2, reader)
         .await
         .expect("reader sleeps on")
@@ -209,9 +239,12 @@ async fn a_read_waits_and_a_new_record_wakes_it(backend: &dyn Backend) {
 }
 
 async fn a_read_without_records_ends_after_its_wait(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    let member = log.join("g", &["t"]).await.unwrap();
-    let tp = TopicPartition::new("t", 0);
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
+    let member = log.join(g, &[t]).await.unwrap();
+    let tp = TopicPartition::new(t, 0);
+    epoch(&*member, &tp).await;
     assert_eq!(member.read(&tp, 0, 1000, Duration::ZERO).await.unwrap(), vec![]);
     assert_eq!(
         member
@@ -220,7 +253,7 @@ async fn a_read_without_records_ends_after_its_wait(backend: &dyn Backend) {
             .unwrap(),
         vec![]
     );
-    log.append("t", vec![record(0, "a")]).await.unwrap();
+    log.append(t, vec![record(0, "a")]).await.unwrap();
     assert_eq!(member.read(&tp, 0, 1000, LONG).await.unwrap().len(), 1);
     assert_eq!(
         member
@@ -234,17 +267,19 @@ async fn a_read_without_records_ends_after_its_wait(backend: &dyn Backend) {
 async fn concurrent_appenders_lose_nothing(backend: &dyn Backend) {
     const APPENDERS: usize = 16;
     const CALLS: usize = 40;
-    let log = backend.open(&[topic("t", 3)]).await;
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 3)]).await;
     let appenders: Vec<_> = (0..APPENDERS)
         .map(|appender| {
-            let log = Arc::clone(&log);
+            let (log, t) = (Arc::clone(&log), t.to_owned());
             tokio::spawn(async move {
                 let mut sent = Vec::new();
                 for call in 0..CALLS {
                     let partition = ((appender + call) % 3) as u32;
                     let value = format!("{appender}/{call}");
                     let offsets = log
-                        .append("t", vec![record(partition, value.clone())])
+                        .append(&t, vec![record(partition, value.clone())])
                         .await
                         .unwrap();
                     sent.push((partition, offsets[0], value));
@@ -253,15 +288,15 @@ async fn concurrent_appenders_lose_nothing(backend: &dyn Backend) {
             })
         })
         .collect();
-    let member = log.join("g", &["t"]).await.unwrap();
+    let member = log.join(g, &[t]).await.unwrap();
     let mut sent = BTreeSet::new();
     for appender in appenders {
         sent.extend(appender.await.unwrap());
     }
     let mut stored = BTreeSet::new();
     for partition in 0..3 {
-        let tp = TopicPartition::new("t", partition);
-        let end = log.position("g", &tp).await.unwrap().end;
+        let tp = TopicPartition::new(t, partition);
+        let end = log.position(g, &tp).await.unwrap().end;
         for record in read_until(&*member, &tp, 0, end).await {
             stored.insert((
                 partition,
@@ -275,10 +310,12 @@ async fn concurrent_appenders_lose_nothing(backend: &dyn Backend) {
 }
 
 async fn records_and_commits_survive_reopening(backend: &dyn Backend) {
-    let (topics, tp) = ([topic("t", 2)], TopicPartition::new("t", 1));
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let (topics, tp) = ([topic(t, 2)], TopicPartition::new(t, 1));
     for round in 0..4_u64 {
         let log = backend.open(&topics).await;
-        let member = log.join("g", &["t"]).await.unwrap();
+        let member = log.join(g, &[t]).await.unwrap();
         let committed = member.committed(&tp).await.unwrap();
         let expected = Committed {
             offset: round,
@@ -286,9 +323,7 @@ async fn records_and_commits_survive_reopening(backend: &dyn Backend) {
         };
         assert_eq!(committed, (round > 0).then_some(expected));
         assert_eq!(
-            log.append("t", vec![record(1, format!("{round}"))])
-                .await
-                .unwrap(),
+            log.append(t, vec![record(1, format!("{round}"))]).await.unwrap(),
             vec![round]
         );
         for (record, number) in read_until(&*member, &tp, 0, round + 1).await.iter().zip(0..) {
@@ -316,12 +351,14 @@ async fn records_and_commits_survive_reopening(backend: &dyn Backend) {
 }
 
 async fn lag_is_what_is_left_to_process(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    let tp = TopicPartition::new("t", 0);
-    log.append("t", (0..10).map(|_| record(0, "x")).collect())
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
+    let tp = TopicPartition::new(t, 0);
+    log.append(t, (0..10).map(|_| record(0, "x")).collect())
         .await
         .unwrap();
-    let position = log.position("g", &tp).await.unwrap();
+    let position = log.position(g, &tp).await.unwrap();
     assert_eq!(
         (
             position.earliest,
@@ -331,42 +368,47 @@ async fn lag_is_what_is_left_to_process(backend: &dyn Backend) {
         ),
         (0, 10, None, 10)
     );
-    let member = log.join("g", &["t"]).await.unwrap();
+    let member = log.join(g, &[t]).await.unwrap();
     member
         .commit(&tp, epoch(&*member, &tp).await, 7, "")
         .await
         .unwrap();
-    assert_eq!(log.position("g", &tp).await.unwrap().lag(), 3);
+    assert_eq!(log.position(g, &tp).await.unwrap().lag(), 3);
     member
         .commit(&tp, epoch(&*member, &tp).await, 10, "")
         .await
         .unwrap();
-    assert_eq!(log.position("g", &tp).await.unwrap().lag(), 0);
+    assert_eq!(log.position(g, &tp).await.unwrap().lag(), 0);
 }
 
 async fn groups_do_not_see_each_other(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    let tp = TopicPartition::new("t", 0);
-    log.append("t", vec![record(0, "x"), record(0, "y")])
-        .await
-        .unwrap();
+    let t = &*backend.name("t");
+    let g1 = &*backend.name("g1");
+    let g2 = &*backend.name("g2");
+    let log = backend.open(&[topic(t, 1)]).await;
+    let tp = TopicPartition::new(t, 0);
+    log.append(t, vec![record(0, "x"), record(0, "y")]).await.unwrap();
     let (first, second) = (
-        log.join("g1", &["t"]).await.unwrap(),
-        log.join("g2", &["t"]).await.unwrap(),
+        log.join(g1, &[t]).await.unwrap(),
+        log.join(g2, &[t]).await.unwrap(),
     );
     first
         .commit(&tp, epoch(&*first, &tp).await, 2, "first")
         .await
         .unwrap();
     assert_eq!(second.committed(&tp).await.unwrap(), None);
+    epoch(&*second, &tp).await;
     assert_eq!(second.read(&tp, 0, 1000, LONG).await.unwrap().len(), 2);
 }
 
 async fn offsets_outside_the_log_are_out_of_range(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    let tp = TopicPartition::new("t", 0);
-    log.append("t", vec![record(0, "x")]).await.unwrap();
-    let member = log.join("g", &["t"]).await.unwrap();
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
+    let tp = TopicPartition::new(t, 0);
+    log.append(t, vec![record(0, "x")]).await.unwrap();
+    let member = log.join(g, &[t]).await.unwrap();
+    epoch(&*member, &tp).await;
     let error = member.read(&tp, 2, 1000, LONG).await.unwrap_err();
     assert!(
         matches!(
@@ -388,13 +430,16 @@ async fn offsets_outside_the_log_are_out_of_range(backend: &dyn Backend) {
 }
 
 async fn unknown_places_are_errors(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1), topic("other", 1)]).await;
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let other = &*backend.name("other");
+    let log = backend.open(&[topic(t, 1), topic(other, 1)]).await;
     assert!(matches!(
         log.append("none", vec![record(0, "x")]).await,
         Err(LogError::UnknownTopic(_))
     ));
     assert!(matches!(
-        log.append("t", vec![record(1, "x")]).await,
+        log.append(t, vec![record(1, "x")]).await,
         Err(LogError::UnknownPartition(_))
     ));
     assert!(matches!(
@@ -402,12 +447,12 @@ async fn unknown_places_are_errors(backend: &dyn Backend) {
         Err(LogError::UnknownTopic(_))
     ));
     assert!(matches!(
-        log.join("g", &["t", "none"]).await,
+        log.join(g, &[t, "none"]).await,
         Err(LogError::UnknownTopic(_))
     ));
-    assert!(log.position("g", &TopicPartition::new("none", 0)).await.is_err());
-    let member = log.join("g", &["t"]).await.unwrap();
-    let not_joined = TopicPartition::new("other", 0);
+    assert!(log.position(g, &TopicPartition::new("none", 0)).await.is_err());
+    let member = log.join(g, &[t]).await.unwrap();
+    let not_joined = TopicPartition::new(other, 0);
     assert!(matches!(
         member.read(&not_joined, 0, 1, LONG).await,
         Err(LogError::UnknownPartition(_))
@@ -419,24 +464,22 @@ async fn unknown_places_are_errors(backend: &dyn Backend) {
 }
 
 async fn a_refused_batch_leaves_nothing(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
+    let t = &*backend.name("t");
+    let log = backend.open(&[topic(t, 1)]).await;
     let too_large = record(0, vec![0; 17 << 20]);
-    let error = log
-        .append("t", vec![record(0, "x"), too_large])
-        .await
-        .unwrap_err();
+    let error = log.append(t, vec![record(0, "x"), too_large]).await.unwrap_err();
     assert!(matches!(error, LogError::TooLarge { .. }), "{error}");
     assert!(!error.is_retryable());
-    assert_eq!(log.append("t", vec![record(0, "y")]).await.unwrap(), vec![0]);
+    assert_eq!(log.append(t, vec![record(0, "y")]).await.unwrap(), vec![0]);
 }
 
 async fn a_commit_of_another_epoch_is_fenced(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    log.append("t", vec![record(0, "a"), record(0, "b")])
-        .await
-        .unwrap();
-    let tp = TopicPartition::new("t", 0);
-    let member = log.join("g", &["t"]).await.unwrap();
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
+    log.append(t, vec![record(0, "a"), record(0, "b")]).await.unwrap();
+    let tp = TopicPartition::new(t, 0);
+    let member = log.join(g, &[t]).await.unwrap();
     let current = epoch(&*member, &tp).await;
     member.commit(&tp, current, 1, "mine").await.unwrap();
     let refused = member.commit(&tp, current + 1, 2, "stale").await.unwrap_err();
@@ -449,9 +492,13 @@ async fn a_commit_of_another_epoch_is_fenced(backend: &dyn Backend) {
 }
 
 async fn shutdown_ends_reads_and_refuses_calls(backend: &dyn Backend) {
-    let log = backend.open(&[topic("t", 1)]).await;
-    let member = log.join("g", &["t"]).await.unwrap();
-    let reader = tokio::spawn(async move { member.read(&TopicPartition::new("t", 0), 0, 1000, LONG).await });
+    let t = &*backend.name("t");
+    let g = &*backend.name("g");
+    let log = backend.open(&[topic(t, 1)]).await;
+    let member = log.join(g, &[t]).await.unwrap();
+    let tp = TopicPartition::new(t, 0);
+    epoch(&*member, &tp).await;
+    let reader = tokio::spawn(async move { member.read(&tp, 0, 1000, LONG).await });
     tokio::task::yield_now().await;
     log.shutdown().await.unwrap();
     log.shutdown().await.unwrap();
@@ -461,7 +508,7 @@ async fn shutdown_ends_reads_and_refuses_calls(backend: &dyn Backend) {
         .unwrap();
     assert!(matches!(read, Err(LogError::Closed)));
     assert!(matches!(
-        log.append("t", vec![record(0, "x")]).await,
+        log.append(t, vec![record(0, "x")]).await,
         Err(LogError::Closed)
     ));
 }

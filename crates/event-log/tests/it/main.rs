@@ -6,5 +6,6 @@ mod contract;
 mod crash;
 mod damage;
 mod disk_full;
+mod kafka_cluster;
 mod local;
 mod support;

@@ -45,13 +45,14 @@ pub(crate) async fn epoch(member: &dyn GroupMember, tp: &TopicPartition) -> u64 
     owned[tp]
 }
 
-/// Reads everything from `from` up to `end`.
+/// Waits until `member` owns `tp`, then reads everything from `from` up to `end`.
 pub(crate) async fn read_until(
     member: &dyn GroupMember,
     tp: &TopicPartition,
     from: u64,
     end: u64,
 ) -> Vec<LogRecord> {
+    epoch(member, tp).await;
     let mut records: Vec<LogRecord> = Vec::new();
     let mut next = from;
     while next < end {

@@ -1,0 +1,191 @@
+//! A member of a consumer group.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Life;
+use super::cluster::{Cluster, committed};
+use super::error::{backend, blocking, unusable};
+use super::ownership::{MemberClient, Ownership};
+use crate::{Committed, GroupMember, LogError, LogRecord, TopicPartition};
+
+/// How long the polling thread may take to see that it shall stop.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Stands for a wait without end, where a longer one would overflow the clock.
+const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Largest commit metadata: the broker's `offset.metadata.max.bytes` is 4096 unless changed.
+const MAX_METADATA_BYTES: usize = 1024;
+
+/// A member. Dropping it leaves the group, from the thread that polls the client.
+pub(super) struct KafkaMember {
+    client: Arc<MemberClient>,
+    topics: Vec<String>,
+    cluster: Arc<Cluster>,
+    life: Life,
+    left: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for KafkaMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaMember")
+            .field("ownership", self.client.context())
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaMember {
+    /// Joins `group`; partitions are assigned later. Blocks.
+    pub(super) fn join(
+        cluster: Arc<Cluster>,
+        life: Life,
+        polling: watch::Receiver<()>,
+        group: &str,
+        topics: Vec<String>,
+    ) -> Result<Self, LogError> {
+        let num_partitions = topics.iter().map(|topic| cluster.num_partitions(topic));
+        let num_partitions = num_partitions.sum::<Result<u32, _>>()?;
+        let config = cluster.config().member(group, num_partitions);
+        let ownership = Ownership::new(group, Arc::clone(&cluster));
+        let client = BaseConsumer::from_config_and_context(&config, ownership).map_err(unusable)?;
+        let client = Arc::new(client);
+        client.context().set_client(&client);
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        client.subscribe(&names).map_err(backend("join a group"))?;
+        let left = Arc::new(AtomicBool::new(false));
+        let polled = (Arc::clone(&client), Arc::clone(&left), life.clone());
+        let serve = move || {
+            let (client, left, life) = polled;
+            poll(&client, &left, &life);
+            drop(client);
+            drop(polling);
+        };
+        thread::Builder::new()
+            .name("kafka-member".to_owned())
+            .spawn(serve)
+            .map_err(|error| LogError::Config(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            client,
+            topics,
+            cluster,
+            life,
+            left,
+        })
+    }
+
+    fn ownership(&self) -> &Arc<Ownership> {
+        self.client.context()
+    }
+
+    /// Checks that the log is open and the partition belongs to a topic that was joined.
+    fn check(&self, id: &TopicPartition) -> Result<(), LogError> {
+        self.life.check_open()?;
+        self.cluster.check(id)?;
+        if self.topics.iter().any(|topic| *topic == *id.topic) {
+            return Ok(());
+        }
+        Err(LogError::UnknownPartition(id.clone()))
+    }
+}
+
+/// Serves the client until the member is dropped or the log is closed, then leaves the group.
+fn poll(client: &Arc<MemberClient>, left: &AtomicBool, life: &Life) {
+    // Records come from queues of their own, and errors were logged by the context.
+    while !left.load(Ordering::Relaxed) && life.check_open().is_ok() {
+        drop(client.poll(POLL_INTERVAL));
+    }
+    if client.close_queue().is_ok() {
+        while !client.closed() {
+            drop(client.poll(POLL_INTERVAL));
+        }
+    }
+    client.context().close();
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl GroupMember for KafkaMember {
+    fn assignment(&self) -> watch::Receiver<BTreeMap<TopicPartition, u64>> {
+        self.ownership().assignment()
+    }
+
+    async fn read(
+        &self,
+        topic_partition: &TopicPartition,
+        from: u64,
+        max_bytes: usize,
+        wait: Duration,
+    ) -> Result<Vec<LogRecord>, LogError> {
+        let deadline = Instant::now() + wait.min(MAX_WAIT);
+        self.check(topic_partition)?;
+        let reader = self.ownership().reader(topic_partition)?;
+        loop {
+            let records = tokio::select! {
+                read = reader.read_now(from, max_bytes) => read?,
+                () = reader.ended() => return Err(self.ownership().fenced(topic_partition)),
+                () = self.life.closed() => return Err(LogError::Closed),
+            };
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            tokio::select! {
+                () = reader.arrived() => {}
+                () = reader.ended() => return Err(self.ownership().fenced(topic_partition)),
+                () = self.life.closed() => return Err(LogError::Closed),
+                () = tokio::time::sleep_until(deadline) => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        topic_partition: &TopicPartition,
+        epoch: u64,
+        offset: u64,
+        metadata: &str,
+    ) -> Result<(), LogError> {
+        self.check(topic_partition)?;
+        if metadata.len() > MAX_METADATA_BYTES {
+            return Err(LogError::TooLarge {
+                what: "commit metadata",
+                bytes: metadata.len(),
+                max_bytes: MAX_METADATA_BYTES,
+            });
+        }
+        let reader = self.ownership().reader(topic_partition)?;
+        let (client, id, metadata) = (
+            Arc::clone(&self.client),
+            topic_partition.clone(),
+            metadata.to_owned(),
+        );
+        blocking("commit an offset", move || {
+            reader.check_not_above_end(offset)?;
+            client.context().commit(&client, &id, epoch, (offset, &metadata))
+        })
+        .await
+    }
+
+    async fn committed(&self, topic_partition: &TopicPartition) -> Result<Option<Committed>, LogError> {
+        self.check(topic_partition)?;
+        let (client, id) = (Arc::clone(&self.client), topic_partition.clone());
+        let timeout = self.cluster.config().request_timeout;
+        blocking("look up a commit", move || committed(&client, &id, timeout)).await
+    }
+}
