@@ -8,11 +8,12 @@ use schemas::tags::Tags;
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
-use crate::error::{ControlError, failed};
+use crate::error::{Attempt, ControlError};
 use crate::orgs::effective_tier;
+use crate::pools::{self, WriteTransaction};
 use crate::row::{self, stored_id};
 use crate::secret::{ApiKeySecret, SecretHash};
-use crate::store::{self, ControlStore, WriteTransaction};
+use crate::store::ControlStore;
 
 /// The API version that new keys are made for.
 pub const CURRENT_API_VERSION: &str = "2026-04-01";
@@ -67,8 +68,8 @@ impl ControlStore {
         sqlx::query(RESOLVE)
             .bind(secret.to_hex())
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("look an API key up"))?
+            .attempt("look an API key up")
+            .await?
             .map(|row| decode(&row))
             .transpose()
     }
@@ -96,13 +97,10 @@ impl ControlStore {
                 .bind(now.0)
                 .bind(id)
                 .bind(now.0.saturating_sub(TOUCH_INTERVAL_MS));
-            let result = bound
-                .execute(&mut *tx)
-                .await
-                .map_err(failed("record an API key's use"))?;
+            let result = bound.execute(&mut *tx).attempt("record an API key's use").await?;
             num_touched += result.rows_affected();
         }
-        store::commit(tx).await?;
+        pools::commit(tx).await?;
         Ok(num_touched)
     }
 
@@ -114,8 +112,8 @@ impl ControlStore {
         let rows = sqlx::query("SELECT id, name FROM api_keys WHERE org_id = $1")
             .bind(stored_id(org.0))
             .fetch_all(self.reads())
-            .await
-            .map_err(failed("list the API keys"))?;
+            .attempt("list the API keys")
+            .await?;
         let named = |row: &AnyRow| Ok((ApiKeyId(row::uuid(row, "id")?), row::text(row, "name")?));
         rows.iter().map(named).collect()
     }
@@ -162,7 +160,7 @@ pub(crate) async fn insert(
     .bind(ENVIRONMENT)
     .bind(now.0)
     .execute(&mut **tx)
-    .await
-    .map_err(failed("insert an API key"))?;
+    .attempt("insert an API key")
+    .await?;
     Ok(id)
 }

@@ -5,11 +5,12 @@ use schemas::id::{ApiKeyId, OrgId, UserId};
 use schemas::time::TimestampMs;
 
 use crate::api_keys;
-use crate::error::{ControlError, failed};
+use crate::error::{Attempt, ControlError};
+use crate::pools::{self, WriteTransaction};
 use crate::row::{self, stored_id};
 use crate::secret::{ApiKeySecret, GeneratedPassword};
 use crate::sessions::normalize_email;
-use crate::store::{self, ControlStore, WriteTransaction};
+use crate::store::ControlStore;
 use crate::{orgs, password};
 
 /// Name of the key that comes with a new organization.
@@ -71,7 +72,7 @@ impl ControlStore {
             secret: &api_key,
         };
         let api_key_id = api_keys::insert(&mut tx, key, now).await?;
-        store::commit(tx).await?;
+        pools::commit(tx).await?;
         let password = is_new.then_some(new_password);
         Ok(Bootstrapped {
             org_id,
@@ -94,8 +95,8 @@ async fn find_or_insert_user(
     let known = sqlx::query("SELECT id FROM users WHERE email = $1")
         .bind(email.to_owned())
         .fetch_optional(&mut **tx)
-        .await
-        .map_err(failed("look a user up"))?;
+        .attempt("look a user up")
+        .await?;
     if let Some(known) = known {
         return Ok((UserId(row::uuid(&known, "id")?), false));
     }
@@ -106,8 +107,8 @@ async fn find_or_insert_user(
         .bind(password_hash)
         .bind(now.0)
         .execute(&mut **tx)
+        .attempt("insert a user")
         .await
-        .map_err(failed("insert a user"))
         .map_err(|error| error.or_conflict("the user was made at the same time elsewhere"))?;
     Ok((user, true))
 }
@@ -124,8 +125,8 @@ async fn insert_membership(
         .bind(Role::Owner.as_str())
         .bind(now.0)
         .execute(&mut **tx)
-        .await
-        .map_err(failed("insert a membership"))?;
+        .attempt("insert a membership")
+        .await?;
     Ok(())
 }
 
@@ -134,7 +135,7 @@ async fn insert_subscription(tx: &mut WriteTransaction, org: OrgId, tier: Tier) 
         .bind(stored_id(org.0))
         .bind(tier.as_str())
         .execute(&mut **tx)
-        .await
-        .map_err(failed("insert a subscription"))?;
+        .attempt("insert a subscription")
+        .await?;
     Ok(())
 }

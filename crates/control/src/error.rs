@@ -1,6 +1,11 @@
 //! What can go wrong in the control store.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::postgres::PgDatabaseError;
+
+use crate::postgres;
 
 /// A failure of the control store. Messages carry no secrets and no stored values.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +37,6 @@ pub enum ControlError {
     /// The URL names no store that this crate knows.
     #[error("a control store is sqlite:<path> or postgres://..., and sqlite::memory: is not supported")]
     UnknownUrl,
-    /// The URL names a Postgres database.
-    #[error("postgres is not switched on in this build: use sqlite:<path>")]
-    PostgresNotBuilt,
     /// The database file can be neither created nor opened.
     #[error("could not open the control store {path}: its directory must exist and be writable")]
     Open {
@@ -71,7 +73,7 @@ const SQLITE_LOCKED: i32 = 6;
 
 impl ControlError {
     /// Tells whether the same call may succeed later: a lock held elsewhere, no free connection,
-    /// a broken connection.
+    /// a broken connection. Where the connection broke in a commit, the change may have been made.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -82,7 +84,6 @@ impl ControlError {
             | Self::Invalid(_)
             | Self::Corrupt { .. }
             | Self::UnknownUrl
-            | Self::PostgresNotBuilt
             | Self::Open { .. }
             | Self::NewerSchema { .. }
             | Self::Random(_)
@@ -115,6 +116,28 @@ impl ControlError {
     }
 }
 
+/// How long one call may take, from asking for a connection to the last row. The waits within it
+/// are shorter, so it ends only calls whose server has fallen silent.
+const MAX_CALL: Duration = Duration::from_secs(15);
+
+/// A call of the driver, bounded in time.
+pub(crate) trait Attempt<T> {
+    /// Awaits the call and says what was attempted, as `insert the session`, if it fails.
+    fn attempt(self, doing: &'static str) -> impl Future<Output = Result<T, ControlError>> + Send;
+}
+
+impl<T, F> Attempt<T> for F
+where
+    F: Future<Output = Result<T, sqlx::Error>> + Send,
+{
+    async fn attempt(self, doing: &'static str) -> Result<T, ControlError> {
+        tokio::time::timeout(MAX_CALL, self)
+            .await
+            .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+            .map_err(failed(doing))
+    }
+}
+
 /// Wraps a driver error with what was attempted.
 pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> ControlError {
     move |source| ControlError::Database { doing, source }
@@ -123,7 +146,11 @@ pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Control
 fn is_retryable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => is_lock_code(error.code().as_deref()),
+        // Codes of one database mean something else in the other.
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
+            Some(error) => postgres::is_transient(error.code()),
+            None => is_lock_code(error.code().as_deref()),
+        },
         _ => false,
     }
 }

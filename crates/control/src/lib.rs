@@ -1,14 +1,14 @@
 //! The control store: what needs uniqueness and transactions (architecture §5).
 //!
 //! Organizations, users, memberships, API keys, sessions, settings, customer mappings, and the
-//! outbox that carries changes to the warehouse's dimension tables. SQLite today; every statement
-//! keeps to the SQL and the types that Postgres takes too.
+//! outbox that carries changes to the warehouse's dimension tables. In a SQLite file or a Postgres
+//! database: every statement keeps to the SQL and the types that both take.
 //!
-//! Reads go through a pool of read-only connections, writes through one connection whose
-//! transactions take the write lock when they begin (`BEGIN IMMEDIATE`). No transaction reads
-//! first and asks for the write lock later, so none fails with `SQLITE_BUSY` because another
-//! writer came between. A second process waits for the lock, up to five seconds. A read that
-//! starts after a write was acknowledged sees it, on every connection.
+//! Reads go through a pool of read-only connections. A write is a transaction that takes the
+//! store's one write lock when it begins: SQLite's by `BEGIN IMMEDIATE`, in Postgres an advisory
+//! lock. No transaction reads first and asks for the lock later, so what it decides on what it has
+//! read holds, in all processes, and no two wait for each other. The lock is waited for up to five
+//! seconds. A read that starts after a write was acknowledged sees it, on every connection.
 
 mod api_keys;
 mod bootstrap;
@@ -18,6 +18,8 @@ mod migrations;
 mod orgs;
 mod outbox;
 mod password;
+mod pools;
+mod postgres;
 mod row;
 mod secret;
 mod sessions;

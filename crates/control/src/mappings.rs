@@ -7,10 +7,11 @@ use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use crate::error::{ControlError, failed};
+use crate::error::{Attempt, ControlError};
 use crate::outbox::{self, DIMENSIONS, OutboxEntry};
+use crate::pools::WriteTransaction;
 use crate::row::{self, stored_id};
-use crate::store::{ControlStore, WriteTransaction};
+use crate::store::ControlStore;
 
 /// Longest text of a mapping, in characters (margins §7).
 const MAX_TEXT_CHARS: usize = 255;
@@ -53,8 +54,8 @@ impl ControlStore {
         let rows = sqlx::query(LIST)
             .bind(stored_id(org.0))
             .fetch_all(self.reads())
-            .await
-            .map_err(failed("list the customer mappings"))?;
+            .attempt("list the customer mappings")
+            .await?;
         rows.iter().map(decode).collect()
     }
 
@@ -67,8 +68,8 @@ impl ControlStore {
             .bind(stored_id(org.0))
             .bind(tags::CUSTOMER)
             .fetch_all(self.reads())
-            .await
-            .map_err(failed("list the customer mappings"))?;
+            .attempt("list the customer mappings")
+            .await?;
         rows.iter().map(decode).collect()
     }
 
@@ -81,13 +82,16 @@ impl ControlStore {
         org: OrgId,
         tag_value: &str,
     ) -> Result<Option<CustomerMapping>, ControlError> {
+        if !row::is_storable(tag_value) {
+            return Ok(None);
+        }
         sqlx::query(FIND_BY_TAG)
             .bind(stored_id(org.0))
             .bind(tags::CUSTOMER)
             .bind(tag_value.to_owned())
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("look a customer mapping up"))?
+            .attempt("look a customer mapping up")
+            .await?
             .map(|row| decode(&row))
             .transpose()
     }
@@ -158,8 +162,8 @@ impl ControlStore {
             .bind(stored_id(org.0))
             .bind(stored_id(mapping))
             .fetch_optional(&mut *tx)
-            .await
-            .map_err(failed("delete a customer mapping"))?
+            .attempt("delete a customer mapping")
+            .await?
             .ok_or(ControlError::NotFound("mapping"))?;
         let change = MappingChange {
             mapping: decode(&removed)?,
@@ -182,8 +186,8 @@ async fn find(
         .bind(stripe_customer_id.to_owned())
         .bind(tag_key.to_owned())
         .fetch_optional(&mut **tx)
-        .await
-        .map_err(failed("look a customer mapping up"))?
+        .attempt("look a customer mapping up")
+        .await?
         .map(|row| decode(&row))
         .transpose()
 }
@@ -199,8 +203,8 @@ async fn insert(tx: &mut WriteTransaction, mapping: &CustomerMapping) -> Result<
         .bind(mapping.confidence.map(i64::from))
         .bind(mapping.created_at.0)
         .execute(&mut **tx)
+        .attempt("insert a customer mapping")
         .await
-        .map_err(failed("insert a customer mapping"))
         .map_err(|error| error.or_conflict(TAKEN).or_missing("organization"))?;
     Ok(())
 }
@@ -215,8 +219,8 @@ async fn update(tx: &mut WriteTransaction, mapping: &CustomerMapping) -> Result<
     .bind(mapping.confidence.map(i64::from))
     .bind(stored_id(mapping.id))
     .execute(&mut **tx)
+    .attempt("update a customer mapping")
     .await
-    .map_err(failed("update a customer mapping"))
     .map_err(|error| error.or_conflict(TAKEN))?;
     Ok(())
 }

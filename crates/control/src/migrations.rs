@@ -1,11 +1,10 @@
 //! Numbered migrations, embedded in the binary.
 
 use schemas::time::TimestampMs;
-use sqlx::AnyPool;
 
 use crate::error::{ControlError, failed};
+use crate::pools::{self, Pools};
 use crate::row;
-use crate::store;
 
 /// One step. A step that was released is never edited: a new one follows.
 struct Migration {
@@ -28,13 +27,13 @@ const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 ///
 /// # Errors
 /// [`ControlError::NewerSchema`] when the database is ahead of this program.
-pub(crate) async fn run(writes: &AnyPool) -> Result<(), ControlError> {
-    apply(writes, MIGRATIONS).await
+pub(crate) async fn run(pools: &Pools) -> Result<(), ControlError> {
+    apply(pools, MIGRATIONS).await
 }
 
-async fn apply(writes: &AnyPool, migrations: &[Migration]) -> Result<(), ControlError> {
+async fn apply(pools: &Pools, migrations: &[Migration]) -> Result<(), ControlError> {
     let known = migrations.last().map_or(0, |migration| migration.version);
-    let mut tx = store::begin(writes).await?;
+    let mut tx = pools.begin_migration().await?;
     sqlx::query(CREATE_HISTORY)
         .execute(&mut *tx)
         .await
@@ -65,7 +64,7 @@ async fn apply(writes: &AnyPool, migrations: &[Migration]) -> Result<(), Control
             "control store migrated"
         );
     }
-    store::commit(tx).await
+    pools::commit(tx).await
 }
 
 #[cfg(test)]
@@ -87,15 +86,15 @@ mod tests {
             step(1, "CREATE TABLE one (id TEXT)"),
             step(2, "CREATE TABLE two (id TEXT); SELECT nonsense"),
         ];
-        assert!(apply(&pools.writes, &steps).await.is_err());
+        assert!(apply(&pools, &steps).await.is_err());
         let tables = sqlx::query("SELECT name FROM sqlite_master")
             .fetch_all(&pools.reads)
             .await
             .unwrap();
         assert!(tables.is_empty());
 
-        apply(&pools.writes, &steps[..1]).await.unwrap();
-        let newer = apply(&pools.writes, &[]).await;
+        apply(&pools, &steps[..1]).await.unwrap();
+        let newer = apply(&pools, &[]).await;
         assert!(matches!(
             newer,
             Err(ControlError::NewerSchema { found: 1, known: 0 })

@@ -5,9 +5,10 @@ use schemas::id::{OrgId, UserId};
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
-use crate::error::{ControlError, failed};
+use crate::error::{Attempt, ControlError};
+use crate::pools::{self, WriteTransaction};
 use crate::row::{self, stored_id};
-use crate::store::{self, ControlStore, WriteTransaction};
+use crate::store::ControlStore;
 
 const MAX_NAME_CHARS: usize = 50;
 /// Bounds of a slug's length, in characters (keys-orgs-auth §4).
@@ -42,8 +43,8 @@ impl ControlStore {
         sqlx::query("SELECT id, name, slug, is_personal, created_at, updated_at FROM orgs WHERE id = $1")
             .bind(stored_id(org.0))
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("read an organization"))?
+            .attempt("read an organization")
+            .await?
             .map(|row| decode(&row))
             .transpose()
     }
@@ -57,8 +58,8 @@ impl ControlStore {
             "SELECT id, name, slug, is_personal, created_at, updated_at FROM orgs ORDER BY created_at, id",
         )
         .fetch_all(self.reads())
-        .await
-        .map_err(failed("list the organizations"))?;
+        .attempt("list the organizations")
+        .await?;
         rows.iter().map(decode).collect()
     }
 
@@ -70,8 +71,8 @@ impl ControlStore {
         let row = sqlx::query("SELECT tier, status FROM subscriptions WHERE org_id = $1")
             .bind(stored_id(org.0))
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("read a subscription"))?;
+            .attempt("read a subscription")
+            .await?;
         row.map_or(Ok(Tier::Free), |row| effective_tier(&row))
     }
 
@@ -80,12 +81,15 @@ impl ControlStore {
     /// # Errors
     /// [`ControlError::Database`] when it cannot be read.
     pub async fn setting(&self, org: OrgId, name: &str) -> Result<Option<String>, ControlError> {
+        if !row::is_storable(name) {
+            return Ok(None);
+        }
         sqlx::query("SELECT value FROM org_settings WHERE org_id = $1 AND name = $2")
             .bind(stored_id(org.0))
             .bind(name.to_owned())
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("read a setting"))?
+            .attempt("read a setting")
+            .await?
             .map(|row| row::text(&row, "value"))
             .transpose()
     }
@@ -93,8 +97,14 @@ impl ControlStore {
     /// Sets an organization's setting, replacing an earlier value.
     ///
     /// # Errors
-    /// [`ControlError::NotFound`] when the organization does not exist.
+    /// [`ControlError::NotFound`] when the organization does not exist, [`ControlError::Invalid`]
+    /// when name or value has the character NUL.
     pub async fn set_setting(&self, org: OrgId, name: &str, value: &str) -> Result<(), ControlError> {
+        if !row::is_storable(name) || !row::is_storable(value) {
+            return Err(ControlError::Invalid(
+                "a setting must not contain the character NUL",
+            ));
+        }
         let mut tx = self.begin().await?;
         sqlx::query(
             "INSERT INTO org_settings (org_id, name, value) VALUES ($1, $2, $3)
@@ -104,10 +114,10 @@ impl ControlStore {
         .bind(name.to_owned())
         .bind(value.to_owned())
         .execute(&mut *tx)
+        .attempt("write a setting")
         .await
-        .map_err(failed("write a setting"))
         .map_err(|error| error.or_missing("organization"))?;
-        store::commit(tx).await
+        pools::commit(tx).await
     }
 
     /// Returns the organization that the user joined first, if the user is in any.
@@ -118,8 +128,8 @@ impl ControlStore {
         sqlx::query("SELECT org_id FROM memberships WHERE user_id = $1 ORDER BY created_at, org_id LIMIT 1")
             .bind(stored_id(user.0))
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("read a user's organizations"))?
+            .attempt("read a user's organizations")
+            .await?
             .map(|row| row::uuid(&row, "org_id").map(OrgId))
             .transpose()
     }
@@ -159,8 +169,8 @@ pub(crate) async fn insert(
     .bind(slug)
     .bind(now.0)
     .execute(&mut **tx)
+    .attempt("insert an organization")
     .await
-    .map_err(failed("insert an organization"))
     .map_err(|error| error.or_conflict("the organization's slug is taken"))?;
     Ok(org)
 }
@@ -170,8 +180,8 @@ async fn free_slug(tx: &mut WriteTransaction, slug: String, org: OrgId) -> Resul
     let taken = sqlx::query("SELECT id FROM orgs WHERE slug = $1")
         .bind(slug.clone())
         .fetch_optional(&mut **tx)
-        .await
-        .map_err(failed("look a slug up"))?;
+        .attempt("look a slug up")
+        .await?;
     if taken.is_none() {
         return Ok(slug);
     }

@@ -9,9 +9,10 @@
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
-use crate::error::{ControlError, failed};
+use crate::error::{Attempt, ControlError};
+use crate::pools::{self, WriteTransaction};
 use crate::row;
-use crate::store::{self, ControlStore, WriteTransaction};
+use crate::store::ControlStore;
 
 /// Topic of the changes that feed the dimension tables.
 pub const DIMENSIONS: &str = "dimensions";
@@ -42,8 +43,8 @@ impl ControlStore {
         )
         .bind(i64::from(limit))
         .fetch_all(self.reads())
-        .await
-        .map_err(failed("read the outbox"))?;
+        .attempt("read the outbox")
+        .await?;
         rows.iter().map(decode).collect()
     }
 
@@ -59,9 +60,9 @@ impl ControlStore {
                 .bind(TimestampMs::now().0)
                 .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
                 .execute(&mut *tx)
-                .await
-                .map_err(failed("mark the outbox as published"))?;
-        store::commit(tx).await?;
+                .attempt("mark the outbox as published")
+                .await?;
+        pools::commit(tx).await?;
         Ok(marked.rows_affected())
     }
 
@@ -74,9 +75,9 @@ impl ControlStore {
         let removed = sqlx::query("DELETE FROM outbox WHERE published_at IS NOT NULL AND published_at < $1")
             .bind(before.0)
             .execute(&mut *tx)
-            .await
-            .map_err(failed("prune the outbox"))?;
-        store::commit(tx).await?;
+            .attempt("prune the outbox")
+            .await?;
+        pools::commit(tx).await?;
         Ok(removed.rows_affected())
     }
 
@@ -89,7 +90,7 @@ impl ControlStore {
 
     /// Commits a transaction that wrote the outbox and wakes the publisher.
     pub(crate) async fn commit_with_outbox(&self, tx: WriteTransaction) -> Result<(), ControlError> {
-        store::commit(tx).await?;
+        pools::commit(tx).await?;
         self.outbox_written().notify_one();
         Ok(())
     }
@@ -100,8 +101,8 @@ impl ControlStore {
 pub(crate) async fn next_sequence(tx: &mut WriteTransaction) -> Result<u64, ControlError> {
     let counter = sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'outbox' RETURNING value")
         .fetch_one(&mut **tx)
-        .await
-        .map_err(failed("take an outbox sequence number"))?;
+        .attempt("take an outbox sequence number")
+        .await?;
     row::unsigned(&counter, "value")
 }
 
@@ -120,8 +121,8 @@ pub(crate) async fn append(
     .bind(entry.payload)
     .bind(now.0)
     .execute(&mut **tx)
-    .await
-    .map_err(failed("append to the outbox"))?;
+    .attempt("append to the outbox")
+    .await?;
     Ok(())
 }
 

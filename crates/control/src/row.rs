@@ -47,3 +47,9 @@ pub(crate) fn uuid(row: &AnyRow, name: &'static str) -> Result<Uuid, ControlErro
 pub(crate) fn stored_id(id: Uuid) -> String {
     id.hyphenated().to_string()
 }
+
+/// Tells whether a store can hold the text: Postgres has none with the character NUL. One that
+/// cannot be held is not found either.
+pub(crate) fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}

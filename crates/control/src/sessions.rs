@@ -5,12 +5,13 @@ use schemas::id::{OrgId, UserId};
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
-use crate::error::{ControlError, failed};
+use crate::error::{Attempt, ControlError};
 use crate::orgs::effective_tier;
 use crate::password;
+use crate::pools;
 use crate::row::{self, stored_id};
 use crate::secret::{SecretHash, SessionToken};
-use crate::store::{self, ControlStore};
+use crate::store::ControlStore;
 
 /// How long a session lasts: 30 days, in milliseconds, however much it is used.
 const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
@@ -50,11 +51,7 @@ impl ControlStore {
     /// # Errors
     /// [`ControlError::Database`] and [`ControlError::Corrupt`] when the answer is not known.
     pub async fn authenticate(&self, email: &str, password: &str) -> Result<Option<UserId>, ControlError> {
-        let account = sqlx::query("SELECT id, password_hash FROM users WHERE email = $1")
-            .bind(email.trim().to_lowercase())
-            .fetch_optional(self.reads())
-            .await
-            .map_err(failed("look a user up"))?;
+        let account = self.find_account(&lookup_form(email)).await?;
         let stored = match &account {
             Some(row) => row::optional_text(row, "password_hash")?,
             None => None,
@@ -66,6 +63,17 @@ impl ControlStore {
         }
     }
 
+    async fn find_account(&self, email: &str) -> Result<Option<AnyRow>, ControlError> {
+        if !row::is_storable(email) {
+            return Ok(None);
+        }
+        sqlx::query("SELECT id, password_hash FROM users WHERE email = $1")
+            .bind(email.to_owned())
+            .fetch_optional(self.reads())
+            .attempt("look a user up")
+            .await
+    }
+
     /// Replaces the password of the user with this address and ends all of the user's sessions.
     ///
     /// # Errors
@@ -73,22 +81,26 @@ impl ControlStore {
     /// when there is no such user.
     pub async fn set_password(&self, email: &str, password: &str) -> Result<UserId, ControlError> {
         password::validate(password)?;
+        let email = lookup_form(email);
+        if !row::is_storable(&email) {
+            return Err(ControlError::NotFound("user"));
+        }
         let hash = password::hash(self.password_slots(), password.to_owned()).await?;
         let mut tx = self.begin().await?;
         let user = sqlx::query("UPDATE users SET password_hash = $1 WHERE email = $2 RETURNING id")
             .bind(hash)
-            .bind(email.trim().to_lowercase())
+            .bind(email)
             .fetch_optional(&mut *tx)
-            .await
-            .map_err(failed("replace a password"))?
+            .attempt("replace a password")
+            .await?
             .ok_or(ControlError::NotFound("user"))?;
         let user = UserId(row::uuid(&user, "id")?);
         sqlx::query("DELETE FROM sessions WHERE user_id = $1")
             .bind(stored_id(user.0))
             .execute(&mut *tx)
-            .await
-            .map_err(failed("end a user's sessions"))?;
-        store::commit(tx).await?;
+            .attempt("end a user's sessions")
+            .await?;
+        pools::commit(tx).await?;
         Ok(user)
     }
 
@@ -103,8 +115,8 @@ impl ControlStore {
         sqlx::query("DELETE FROM sessions WHERE expires_at <= $1")
             .bind(now.0)
             .execute(&mut *tx)
-            .await
-            .map_err(failed("remove old sessions"))?;
+            .attempt("remove old sessions")
+            .await?;
         sqlx::query(
             "INSERT INTO sessions (token_hash, user_id, org_id, created_at, expires_at)
              VALUES ($1, $2, $3, $4, $5)",
@@ -115,10 +127,10 @@ impl ControlStore {
         .bind(now.0)
         .bind(now.0.saturating_add(SESSION_MS))
         .execute(&mut *tx)
+        .attempt("insert a session")
         .await
-        .map_err(failed("insert a session"))
         .map_err(|error| error.or_missing("user or organization"))?;
-        store::commit(tx).await?;
+        pools::commit(tx).await?;
         Ok(token)
     }
 
@@ -133,8 +145,8 @@ impl ControlStore {
             .bind(SecretHash::of(token).to_hex())
             .bind(TimestampMs::now().0)
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("look a session up"))?;
+            .attempt("look a session up")
+            .await?;
         let Some(stored) = stored else { return Ok(None) };
         if row::optional_text(&stored, "role")?.is_some() {
             return decode(&stored).map(Some);
@@ -142,8 +154,8 @@ impl ControlStore {
         let other = sqlx::query(OLDEST_MEMBERSHIP)
             .bind(row::text(&stored, "user_id")?)
             .fetch_optional(self.reads())
-            .await
-            .map_err(failed("read a user's organizations"))?;
+            .attempt("read a user's organizations")
+            .await?;
         decode(other.as_ref().unwrap_or(&stored)).map(Some)
     }
 
@@ -156,9 +168,9 @@ impl ControlStore {
         sqlx::query("DELETE FROM sessions WHERE token_hash = $1")
             .bind(SecretHash::of(token).to_hex())
             .execute(&mut *tx)
-            .await
-            .map_err(failed("end a session"))?;
-        store::commit(tx).await
+            .attempt("end a session")
+            .await?;
+        pools::commit(tx).await
     }
 }
 
@@ -171,12 +183,17 @@ fn decode(row: &AnyRow) -> Result<Session, ControlError> {
     })
 }
 
+/// Returns the address as it would be stored, whether it can be one or not.
+fn lookup_form(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
 /// Returns the address trimmed and in lower case, its stored form.
 ///
 /// # Errors
 /// [`ControlError::Invalid`] when it cannot be an address. Whether it receives mail is not checked.
 pub(crate) fn normalize_email(email: &str) -> Result<String, ControlError> {
-    let email = email.trim().to_lowercase();
+    let email = lookup_form(email);
     let has_two_parts = email
         .rsplit_once('@')
         .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Row};
 
-use crate::error::{ControlError, failed, is_lock_code};
+use crate::error::{Attempt, ControlError, failed, is_lock_code};
+use crate::pools::{Backend, Pools, WriteTransaction};
 
 /// How a writing connection is set up. `FULL` syncs every commit: what was acknowledged survives
 /// a power failure. Another process's lock is waited for, in milliseconds.
@@ -23,14 +24,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const WAL_ATTEMPTS: u32 = 50;
 const WAL_RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// The pools over one file: many readers, one writer.
-#[derive(Debug)]
-pub(crate) struct Pools {
-    pub(crate) reads: AnyPool,
-    pub(crate) writes: AnyPool,
-}
-
-/// Opens the file at `path`, creating it readable and writable by its owner only.
+/// Opens the file at `path` with many readers and one writer, creating it readable and writable by
+/// its owner only.
 pub(crate) async fn open(path: &Path) -> Result<Pools, ControlError> {
     let options = connect_options(path)?;
     enable_write_ahead_log(&options).await?;
@@ -42,7 +37,19 @@ pub(crate) async fn open(path: &Path) -> Result<Pools, ControlError> {
         .connect_with(options)
         .await
         .map_err(failed("open the control store for reading"))?;
-    Ok(Pools { reads, writes })
+    Ok(Pools {
+        backend: Backend::Sqlite,
+        reads,
+        writes,
+    })
+}
+
+/// Begins a transaction that takes the file's write lock at once, waiting for it if need be.
+pub(crate) async fn begin(writes: &AnyPool) -> Result<WriteTransaction, ControlError> {
+    writes
+        .begin_with("BEGIN IMMEDIATE")
+        .attempt("begin a transaction")
+        .await
 }
 
 fn connect_options(path: &Path) -> Result<AnyConnectOptions, ControlError> {

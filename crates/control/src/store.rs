@@ -1,13 +1,14 @@
-//! The store itself: connecting, and the one way to begin a write.
+//! The store itself, and what its URL may be.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::AnyPool;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::error::{ControlError, failed};
-use crate::{migrations, password, sqlite};
+use crate::error::ControlError;
+use crate::pools::{Pools, WriteTransaction};
+use crate::{migrations, password, postgres, sqlite};
 
 /// The control store. Clones share one set of connections.
 #[derive(Clone, Debug)]
@@ -17,27 +18,31 @@ pub struct ControlStore {
 
 #[derive(Debug)]
 struct Inner {
-    pools: sqlite::Pools,
+    pools: Pools,
     password_slots: Arc<Semaphore>,
     outbox_written: Notify,
 }
 
-/// A transaction that holds the write lock. Dropped without a commit, it is rolled back.
-pub(crate) type WriteTransaction = Transaction<'static, Any>;
-
 impl ControlStore {
-    /// Opens the store and brings its tables to the newest version. `url` is `sqlite:<path>`;
-    /// everything after the colon (or `sqlite://`) is the path, absolute or relative to the
-    /// working directory. The file is created with mode 0600, its directory must exist. Other
-    /// processes may have the file open at the same time.
+    /// Opens the store and brings its tables to the newest version. Other processes may have it
+    /// open at the same time. `url` is one of
+    ///
+    /// - `sqlite:<path>`: everything after the colon (or `sqlite://`) is the path, absolute or
+    ///   relative to the working directory. The file is created with mode 0600, its directory
+    ///   must exist.
+    /// - `postgres://user:password@host:5432/database`: the database must exist, and the user must
+    ///   be allowed to create tables in it. Parameters are those of libpq, as `?sslmode=verify-full`.
     ///
     /// # Errors
-    /// [`ControlError::UnknownUrl`] and [`ControlError::PostgresNotBuilt`] for other URLs,
+    /// [`ControlError::UnknownUrl`] and [`ControlError::Invalid`] for other URLs,
     /// [`ControlError::Open`] when the file cannot be created, [`ControlError::NewerSchema`] when
     /// a newer program has migrated it, [`ControlError::Database`] for the rest.
     pub async fn connect(url: &str) -> Result<Self, ControlError> {
-        let pools = sqlite::open(sqlite_path(url)?).await?;
-        migrations::run(&pools.writes).await?;
+        let pools = match StoreUrl::parse(url)? {
+            StoreUrl::Sqlite(path) => sqlite::open(path).await?,
+            StoreUrl::Postgres(url) => postgres::open(url).await?,
+        };
+        migrations::run(&pools).await?;
         let password_slots = Arc::new(Semaphore::new(password::MAX_CONCURRENT_HASHES));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -50,8 +55,7 @@ impl ControlStore {
 
     /// Closes all connections of all clones, after the statements under way.
     pub async fn close(&self) {
-        self.inner.pools.reads.close().await;
-        self.inner.pools.writes.close().await;
+        self.inner.pools.close().await;
     }
 
     pub(crate) fn reads(&self) -> &AnyPool {
@@ -59,7 +63,7 @@ impl ControlStore {
     }
 
     pub(crate) async fn begin(&self) -> Result<WriteTransaction, ControlError> {
-        begin(&self.inner.pools.writes).await
+        self.inner.pools.begin().await
     }
 
     pub(crate) fn password_slots(&self) -> &Arc<Semaphore> {
@@ -71,27 +75,24 @@ impl ControlStore {
     }
 }
 
-/// Begins a transaction that takes SQLite's write lock at once, waiting for it if need be.
-pub(crate) async fn begin(writes: &AnyPool) -> Result<WriteTransaction, ControlError> {
-    writes
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed("begin a transaction"))
+/// What a URL names.
+#[derive(Debug, PartialEq)]
+enum StoreUrl<'a> {
+    Sqlite(&'a Path),
+    Postgres(&'a str),
 }
 
-pub(crate) async fn commit(tx: WriteTransaction) -> Result<(), ControlError> {
-    tx.commit().await.map_err(failed("commit a transaction"))
-}
-
-fn sqlite_path(url: &str) -> Result<&Path, ControlError> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        return Err(ControlError::PostgresNotBuilt);
-    }
-    let rest = url.strip_prefix("sqlite:").ok_or(ControlError::UnknownUrl)?;
-    match rest.strip_prefix("//").unwrap_or(rest) {
-        // Each connection would open an empty database of its own.
-        "" | ":memory:" => Err(ControlError::UnknownUrl),
-        path => Ok(Path::new(path)),
+impl<'a> StoreUrl<'a> {
+    fn parse(url: &'a str) -> Result<Self, ControlError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(url));
+        }
+        let rest = url.strip_prefix("sqlite:").ok_or(ControlError::UnknownUrl)?;
+        match rest.strip_prefix("//").unwrap_or(rest) {
+            // Each connection would open an empty database of its own.
+            "" | ":memory:" => Err(ControlError::UnknownUrl),
+            path => Ok(Self::Sqlite(Path::new(path))),
+        }
     }
 }
 
@@ -100,29 +101,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_name_a_file_or_are_refused() {
-        assert_eq!(
-            sqlite_path("sqlite:./data/control.db").unwrap(),
-            Path::new("./data/control.db")
-        );
-        assert_eq!(
-            sqlite_path("sqlite:/data/control.db").unwrap(),
-            Path::new("/data/control.db")
-        );
-        assert_eq!(
-            sqlite_path("sqlite:///data/control.db").unwrap(),
-            Path::new("/data/control.db")
-        );
-        let postgres = sqlite_path("postgres://host/control").unwrap_err();
-        assert!(postgres.to_string().contains("not switched on in this build"));
+    fn urls_name_a_file_or_a_server_or_are_refused() {
+        for (url, path) in [
+            ("sqlite:./data/control.db", "./data/control.db"),
+            ("sqlite:/data/control.db", "/data/control.db"),
+            ("sqlite:///data/control.db", "/data/control.db"),
+        ] {
+            assert_eq!(StoreUrl::parse(url).unwrap(), StoreUrl::Sqlite(Path::new(path)));
+        }
+        for url in ["postgres://host/control", "postgresql://u:p@host:1/control"] {
+            assert_eq!(StoreUrl::parse(url).unwrap(), StoreUrl::Postgres(url));
+        }
         for bad in [
             "",
             "sqlite:",
             "sqlite::memory:",
+            "postgres:",
             "mysql://host",
             "/data/control.db",
         ] {
-            assert!(matches!(sqlite_path(bad), Err(ControlError::UnknownUrl)), "{bad}");
+            assert!(
+                matches!(StoreUrl::parse(bad), Err(ControlError::UnknownUrl)),
+                "{bad}"
+            );
         }
     }
 }

@@ -247,7 +247,6 @@ impl From<ControlError> for ApiError {
             failure @ (ControlError::Database { .. }
             | ControlError::Corrupt { .. }
             | ControlError::UnknownUrl
-            | ControlError::PostgresNotBuilt
             | ControlError::Open { .. }
             | ControlError::NewerSchema { .. }
             | ControlError::Random(_)

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use marginstream_control::SecretHash;
 use schemas::mapping::MatchType;
 
-use crate::support::TestStore;
+use crate::support::{TestStore, store_tests};
+
+store_tests! {
+    look_ups_are_quick
+}
 
 const NUM_CALLS: usize = 2_000;
 const NUM_OTHER_KEYS: usize = 10_000;
@@ -18,9 +22,7 @@ const OTHER_KEYS: &str = "
     SELECT 'id' || i, k.org_id, k.user_id, 'other', 'hash' || i, 'ns_live_sk_', '{}', '2026-04-01', 'live', i
     FROM n, (SELECT org_id, user_id FROM api_keys LIMIT 1) k";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn look_ups_are_quick() {
-    let test = TestStore::open().await;
+async fn look_ups_are_quick(test: TestStore) {
     let made = test.bootstrap("Globex", "owner@globex.example").await;
     test.sql(OTHER_KEYS).await;
     let keys = test.number("SELECT COUNT(*) FROM api_keys").await;

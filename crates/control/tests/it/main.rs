@@ -1,4 +1,5 @@
-//! The control store over a real SQLite file, each test in a directory of its own.
+//! The control store over a real SQLite file and a real Postgres server, each test in a directory or
+//! a database of its own.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -8,5 +9,8 @@ mod mappings;
 mod opening;
 mod orgs;
 mod outbox;
+mod postgres;
+mod services;
 mod sessions;
+mod sqlite;
 mod support;

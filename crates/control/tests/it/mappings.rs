@@ -5,11 +5,20 @@ use schemas::id::OrgId;
 use schemas::mapping::MatchType;
 use uuid::Uuid;
 
-use crate::support::TestStore;
+use crate::support::{TestStore, store_tests};
 
-#[tokio::test]
-async fn an_upsert_keeps_id_and_creation() {
-    let test = TestStore::open().await;
+store_tests! {
+    an_upsert_keeps_id_and_creation
+    a_tag_value_of_another_customer_is_a_conflict_and_changes_nothing
+    tag_keys_and_organizations_are_apart
+    mappings_are_listed_oldest_first_then_by_id
+    only_the_owner_of_a_mapping_deletes_it_and_once
+    bad_texts_and_unknown_organizations_are_refused
+    of_many_who_want_one_tag_value_one_gets_it
+    concurrent_upserts_of_one_customer_end_in_one_mapping
+}
+
+async fn an_upsert_keeps_id_and_creation(test: TestStore) {
     let org = test.new_org().await;
     let first = test
         .store
@@ -42,9 +51,7 @@ async fn an_upsert_keeps_id_and_creation() {
     assert_eq!(same, second, "repeating it is no conflict with itself");
 }
 
-#[tokio::test]
-async fn a_tag_value_of_another_customer_is_a_conflict_and_changes_nothing() {
-    let test = TestStore::open().await;
+async fn a_tag_value_of_another_customer_is_a_conflict_and_changes_nothing(test: TestStore) {
     let org = test.new_org().await;
     let store = &test.store;
     store
@@ -81,9 +88,7 @@ async fn a_tag_value_of_another_customer_is_a_conflict_and_changes_nothing() {
     assert_eq!(last.sequence, 3, "a failed write leaves no gap");
 }
 
-#[tokio::test]
-async fn tag_keys_and_organizations_are_apart() {
-    let test = TestStore::open().await;
+async fn tag_keys_and_organizations_are_apart(test: TestStore) {
     let org = test.new_org().await;
     let other = test.bootstrap("Initech", "owner@initech.example").await.org_id;
     let store = &test.store;
@@ -111,16 +116,16 @@ async fn tag_keys_and_organizations_are_apart() {
         store.find_customer_mapping(org, "globex").await.unwrap(),
         Some(customer)
     );
-    assert_eq!(store.find_customer_mapping(org, "Globex").await.unwrap(), None);
+    for unknown in ["Globex", "globex\0", "\0"] {
+        assert_eq!(store.find_customer_mapping(org, unknown).await.unwrap(), None);
+    }
     assert_eq!(
         store.find_customer_mapping(other, "globex").await.unwrap(),
         Some(foreign)
     );
 }
 
-#[tokio::test]
-async fn mappings_are_listed_oldest_first_then_by_id() {
-    let test = TestStore::open().await;
+async fn mappings_are_listed_oldest_first_then_by_id(test: TestStore) {
     let org = test.new_org().await;
     for index in 0..20 {
         let name = format!("customer-{index}");
@@ -140,9 +145,7 @@ async fn mappings_are_listed_oldest_first_then_by_id() {
     assert!(order.is_sorted());
 }
 
-#[tokio::test]
-async fn only_the_owner_of_a_mapping_deletes_it_and_once() {
-    let test = TestStore::open().await;
+async fn only_the_owner_of_a_mapping_deletes_it_and_once(test: TestStore) {
     let org = test.new_org().await;
     let store = &test.store;
     let mapping = store
@@ -169,9 +172,7 @@ async fn only_the_owner_of_a_mapping_deletes_it_and_once() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn bad_texts_and_unknown_organizations_are_refused() {
-    let test = TestStore::open().await;
+async fn bad_texts_and_unknown_organizations_are_refused(test: TestStore) {
     let org = test.new_org().await;
     let long = "x".repeat(256);
     for bad in ["", "a\0b", "a\u{7f}b", long.as_str()] {
@@ -193,9 +194,7 @@ async fn bad_texts_and_unknown_organizations_are_refused() {
     assert!(matches!(stray, Err(ControlError::NotFound("organization"))));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_who_want_one_tag_value_one_gets_it() {
-    let test = TestStore::open().await;
+async fn of_many_who_want_one_tag_value_one_gets_it(test: TestStore) {
     let org = test.new_org().await;
     let stores = [test.store.clone(), test.connect_again().await];
     let tasks: Vec<_> = (0..40)
@@ -221,9 +220,7 @@ async fn of_many_who_want_one_tag_value_one_gets_it() {
     assert_eq!(test.store.next_outbox(100).await.unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_upserts_of_one_customer_end_in_one_mapping() {
-    let test = TestStore::open().await;
+async fn concurrent_upserts_of_one_customer_end_in_one_mapping(test: TestStore) {
     let org = test.new_org().await;
     let stores = [test.store.clone(), test.connect_again().await];
     let tasks: Vec<_> = (0..60)

@@ -4,11 +4,16 @@ use marginstream_control::ControlError;
 use schemas::access::Tier;
 use schemas::id::{OrgId, UserId};
 
-use crate::support::TestStore;
+use crate::support::{TestStore, store_tests};
 
-#[tokio::test]
-async fn settings_belong_to_one_organization() {
-    let test = TestStore::open().await;
+store_tests! {
+    settings_belong_to_one_organization
+    only_active_and_past_due_subscriptions_count
+    unknown_ids_give_nothing
+    organizations_are_listed_oldest_first
+}
+
+async fn settings_belong_to_one_organization(test: TestStore) {
     let org = test.new_org().await;
     let other = test.bootstrap("Initech", "owner@initech.example").await.org_id;
     assert_eq!(test.store.setting(org, "allowApiKeyReads").await.unwrap(), None);
@@ -29,13 +34,16 @@ async fn settings_belong_to_one_organization() {
         Some("false")
     );
     assert_eq!(test.store.setting(other, "allowApiKeyReads").await.unwrap(), None);
+    assert_eq!(test.store.setting(org, "\0").await.unwrap(), None);
+    for (name, value) in [("a\0", "1"), ("a", "\0")] {
+        let refused = test.store.set_setting(org, name, value).await;
+        assert!(matches!(refused, Err(ControlError::Invalid(_))));
+    }
     let missing = test.store.set_setting(OrgId::random(), "any", "1").await;
     assert!(matches!(missing, Err(ControlError::NotFound("organization"))));
 }
 
-#[tokio::test]
-async fn only_active_and_past_due_subscriptions_count() {
-    let test = TestStore::open().await;
+async fn only_active_and_past_due_subscriptions_count(test: TestStore) {
     let org = test.new_org().await;
     for (status, tier) in [
         ("past_due", Tier::Pro),
@@ -50,9 +58,7 @@ async fn only_active_and_past_due_subscriptions_count() {
     assert_eq!(test.store.org_tier(org).await.unwrap(), Tier::Free);
 }
 
-#[tokio::test]
-async fn unknown_ids_give_nothing() {
-    let test = TestStore::open().await;
+async fn unknown_ids_give_nothing(test: TestStore) {
     assert_eq!(test.store.org(OrgId::random()).await.unwrap(), None);
     assert_eq!(test.store.default_org(UserId::random()).await.unwrap(), None);
     assert!(test.store.list_orgs().await.unwrap().is_empty());
@@ -65,9 +71,7 @@ async fn unknown_ids_give_nothing() {
     );
 }
 
-#[tokio::test]
-async fn organizations_are_listed_oldest_first() {
-    let test = TestStore::open().await;
+async fn organizations_are_listed_oldest_first(test: TestStore) {
     for name in ["First", "Second", "Third"] {
         test.bootstrap(name, "owner@globex.example").await;
         test.sql("UPDATE orgs SET created_at = created_at - 1000").await;

@@ -7,7 +7,16 @@ use schemas::id::OrgId;
 use schemas::mapping::{MappingChange, MatchType};
 use schemas::time::TimestampMs;
 
-use crate::support::TestStore;
+use crate::support::{TestStore, store_tests};
+
+store_tests! {
+    each_change_is_announced_with_its_version
+    entries_come_in_order_until_they_are_marked
+    pruning_keeps_what_is_not_published_and_numbers_go_on
+    a_write_wakes_the_publisher_even_when_it_waits_later
+    no_number_becomes_visible_after_a_larger_one
+    a_write_given_up_half_way_leaves_nothing
+}
 
 async fn map(store: &ControlStore, org: OrgId, name: &str) {
     store
@@ -16,9 +25,7 @@ async fn map(store: &ControlStore, org: OrgId, name: &str) {
         .unwrap();
 }
 
-#[tokio::test]
-async fn each_change_is_announced_with_its_version() {
-    let test = TestStore::open().await;
+async fn each_change_is_announced_with_its_version(test: TestStore) {
     let org = test.new_org().await;
     let mapping = test
         .store
@@ -44,9 +51,7 @@ async fn each_change_is_announced_with_its_version() {
     }
 }
 
-#[tokio::test]
-async fn entries_come_in_order_until_they_are_marked() {
-    let test = TestStore::open().await;
+async fn entries_come_in_order_until_they_are_marked(test: TestStore) {
     let org = test.new_org().await;
     for index in 0..12 {
         map(&test.store, org, &format!("cus_{index}")).await;
@@ -71,9 +76,7 @@ async fn entries_come_in_order_until_they_are_marked() {
     assert!(sequences(100).await.is_empty());
 }
 
-#[tokio::test]
-async fn pruning_keeps_what_is_not_published_and_numbers_go_on() {
-    let test = TestStore::open().await;
+async fn pruning_keeps_what_is_not_published_and_numbers_go_on(test: TestStore) {
     let org = test.new_org().await;
     map(&test.store, org, "cus_1").await;
     map(&test.store, org, "cus_2").await;
@@ -87,9 +90,7 @@ async fn pruning_keeps_what_is_not_published_and_numbers_go_on() {
     assert_eq!(test.store.next_outbox(10).await.unwrap()[0].sequence, 3);
 }
 
-#[tokio::test]
-async fn a_write_wakes_the_publisher_even_when_it_waits_later() {
-    let test = TestStore::open().await;
+async fn a_write_wakes_the_publisher_even_when_it_waits_later(test: TestStore) {
     let org = test.new_org().await;
     map(&test.store, org, "cus_1").await;
     test.store.clone().wait_for_outbox().await;
@@ -106,10 +107,8 @@ async fn a_write_wakes_the_publisher_even_when_it_waits_later() {
 }
 
 /// A reader beside two writers never sees number `n` without all numbers before it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_number_becomes_visible_after_a_larger_one() {
+async fn no_number_becomes_visible_after_a_larger_one(test: TestStore) {
     const NUM_EACH: u64 = 100;
-    let test = TestStore::open().await;
     let org = test.new_org().await;
     let other = test.connect_again().await;
     let writers = [("left", test.store.clone()), ("right", other.clone())].map(|(side, store)| {
@@ -132,9 +131,7 @@ async fn no_number_becomes_visible_after_a_larger_one() {
     }
 }
 
-#[tokio::test]
-async fn a_write_given_up_half_way_leaves_nothing() {
-    let test = TestStore::open().await;
+async fn a_write_given_up_half_way_leaves_nothing(test: TestStore) {
     let org = test.new_org().await;
     for micros in (0..2_000).step_by(50) {
         let write = test

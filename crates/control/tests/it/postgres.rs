@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use marginstream_control::{ControlError, ControlStore};
@@ -107,27 +108,37 @@ async fn a_server_that_falls_silent_ends_calls_and_holds_nobody_else_up() {
     let Some(server) = test_server() else { return };
     let place = Place::database(&server).await;
     let proxy = Proxy::start(&place.url()).await;
-    let direct = ControlStore::connect(&place.url()).await.unwrap();
     let test = TestStore::open(place).await;
     let org = test.new_org().await;
     let cut_off = ControlStore::connect(&proxy.url).await.unwrap();
-    for _ in 0..2 {
-        let writer = tokio::spawn(write_until_it_fails(cut_off.clone(), org));
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        proxy.silent.send_replace(true);
-        let started = Instant::now();
-        // The silent writer may hold the write lock, but not for long.
-        until_it_works(&direct, org).await;
-        println!("others wrote again after {:?}", started.elapsed());
-        assert!(started.elapsed() < Duration::from_secs(8));
-        let (reading, (_, writing)) = tokio::join!(cut_off.org(org), async { writer.await.unwrap() });
-        for error in [reading.unwrap_err(), writing] {
-            assert!(error.is_retryable(), "{error:?}");
-        }
-        assert!(started.elapsed() < LONGEST_CALL);
-        proxy.silent.send_replace(false);
-        until_it_works(&cut_off, org).await;
+    // In the middle of a transaction, which holds the write lock.
+    proxy.fall_silent_at("INSERT INTO customer_mappings");
+    let writer = tokio::spawn(write_until_it_fails(cut_off.clone(), org));
+    let mut silent = proxy.network.silent.subscribe();
+    silent.wait_for(|silent| *silent).await.unwrap();
+    let started = Instant::now();
+    let reader = tokio::spawn({
+        let cut_off = cut_off.clone();
+        async move { cut_off.org(org).await }
+    });
+    until_it_works(&test.store, org).await;
+    let waited = started.elapsed();
+    assert!(waited > Duration::from_secs(3), "the write lock was free");
+    assert!(
+        waited < Duration::from_secs(9),
+        "the write lock was held for {waited:?}"
+    );
+
+    let (num_acknowledged, writing) = writer.await.unwrap();
+    assert_eq!(num_acknowledged, 0);
+    for error in [reader.await.unwrap().unwrap_err(), writing] {
+        assert!(error.is_retryable(), "{error:?}");
     }
+    assert!(started.elapsed() < LONGEST_CALL);
+    proxy.network.silent.send_replace(false);
+    until_it_works(&cut_off, org).await;
+    assert!(cut_off.list_mappings(org).await.unwrap().is_empty());
+    assert_eq!(test.number("SELECT value FROM counters").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,10 +219,16 @@ fn run_script(command: &str, directory: &std::path::Path) {
     assert!(status.unwrap().success(), "postgres.sh {command}");
 }
 
-/// A network between store and server that can fall silent, both ways, and speak again.
+/// A way to the server that can fall silent, in both directions, and speak again.
 struct Proxy {
     url: String,
+    network: Arc<Network>,
+}
+
+struct Network {
     silent: watch::Sender<bool>,
+    /// What the store says when the network falls silent, once.
+    silent_at: Mutex<Option<&'static str>>,
 }
 
 impl Proxy {
@@ -223,38 +240,61 @@ impl Proxy {
         options.database_url.set_host(Some("127.0.0.1")).unwrap();
         let port = listener.local_addr().unwrap().port();
         options.database_url.set_port(Some(port)).unwrap();
-        let (silent, is_silent) = watch::channel(false);
+        // Not encrypted, so that the proxy can read along.
+        options.database_url.set_query(Some("sslmode=disable"));
+        let network = Arc::new(Network {
+            silent: watch::Sender::new(false),
+            silent_at: Mutex::new(None),
+        });
+        let accepting = Arc::clone(&network);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server.clone(), is_silent.clone()));
+                tokio::spawn(connect(client, server.clone(), Arc::clone(&accepting)));
             }
         });
         Self {
             url: options.database_url.into(),
-            silent,
+            network,
         }
+    }
+
+    fn fall_silent_at(&self, words: &'static str) {
+        *self.network.silent_at.lock().unwrap() = Some(words);
     }
 }
 
-async fn connect(client: TcpStream, server: (String, u16), mut silent: watch::Receiver<bool>) {
-    if silent.wait_for(|silent| !silent).await.is_err() {
-        return;
+impl Network {
+    fn hear(&self, said: &[u8]) {
+        let mut silent_at = self.silent_at.lock().unwrap();
+        let is_said = |words: &str| said.windows(words.len()).any(|window| window == words.as_bytes());
+        if silent_at.is_some_and(is_said) {
+            *silent_at = None;
+            self.silent.send_replace(true);
+        }
     }
+
+    async fn speaks(&self) {
+        let mut silent = self.silent.subscribe();
+        silent.wait_for(|silent| !silent).await.unwrap();
+    }
+}
+
+async fn connect(client: TcpStream, server: (String, u16), network: Arc<Network>) {
+    network.speaks().await;
     let server = TcpStream::connect(server).await.unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::join!(
-        forward(from_client, to_server, silent.clone()),
-        forward(from_server, to_client, silent)
+        forward(from_client, to_server, &network),
+        forward(from_server, to_client, &network)
     );
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, network: &Network) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if silent.wait_for(|silent| !silent).await.is_err() {
-            return;
-        }
+        network.hear(&buffer[..length]);
+        network.speaks().await;
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
         }

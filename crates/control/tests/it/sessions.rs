@@ -6,15 +6,24 @@ use marginstream_control::ControlError;
 use schemas::access::{Role, Tier};
 use schemas::id::{OrgId, UserId};
 
-use crate::support::TestStore;
+use crate::support::{TestStore, store_tests};
 
-#[tokio::test]
-async fn only_the_right_password_signs_in() {
-    let test = TestStore::open().await;
+store_tests! {
+    only_the_right_password_signs_in
+    an_unknown_account_takes_as_long_as_a_wrong_password
+    a_new_password_ends_all_sessions
+    a_session_lives_until_it_is_deleted_or_runs_out
+    role_and_tier_are_read_anew_each_time
+    who_left_the_organization_gets_the_oldest_other_one
+    a_session_needs_a_user_and_an_organization
+}
+
+async fn only_the_right_password_signs_in(test: TestStore) {
     let made = test.bootstrap("Globex", "owner@globex.example").await;
     for (email, password) in [
         ("owner@globex.example", "wrong"),
         ("nobody@globex.example", "wrong"),
+        ("owner@globex.example\0", "wrong"),
         ("", ""),
     ] {
         assert_eq!(test.store.authenticate(email, password).await.unwrap(), None);
@@ -30,9 +39,7 @@ async fn only_the_right_password_signs_in() {
     );
 }
 
-#[tokio::test]
-async fn an_unknown_account_takes_as_long_as_a_wrong_password() {
-    let test = TestStore::open().await;
+async fn an_unknown_account_takes_as_long_as_a_wrong_password(test: TestStore) {
     test.bootstrap("Globex", "owner@globex.example").await;
     let known = fastest_refusal(&test, "owner@globex.example").await;
     let unknown = fastest_refusal(&test, "nobody@globex.example").await;
@@ -54,9 +61,7 @@ async fn fastest_refusal(test: &TestStore, email: &str) -> Duration {
     fastest
 }
 
-#[tokio::test]
-async fn a_new_password_ends_all_sessions() {
-    let test = TestStore::open().await;
+async fn a_new_password_ends_all_sessions(test: TestStore) {
     let made = test.bootstrap("Globex", "owner@globex.example").await;
     let token = test
         .store
@@ -68,11 +73,10 @@ async fn a_new_password_ends_all_sessions() {
         .set_password("owner@globex.example", "elevenchars")
         .await;
     assert!(matches!(short, Err(ControlError::Invalid(_))));
-    let nobody = test
-        .store
-        .set_password("nobody@globex.example", "long enough now")
-        .await;
-    assert!(matches!(nobody, Err(ControlError::NotFound("user"))));
+    for unknown in ["nobody@globex.example", "owner@globex.example\0"] {
+        let nobody = test.store.set_password(unknown, "long enough now").await;
+        assert!(matches!(nobody, Err(ControlError::NotFound("user"))));
+    }
     assert!(
         test.store
             .resolve_session(token.expose())
@@ -96,9 +100,7 @@ async fn a_new_password_ends_all_sessions() {
     assert_eq!(signed_in, Some(made.user_id));
 }
 
-#[tokio::test]
-async fn a_session_lives_until_it_is_deleted_or_runs_out() {
-    let test = TestStore::open().await;
+async fn a_session_lives_until_it_is_deleted_or_runs_out(test: TestStore) {
     let made = test.bootstrap("Globex", "owner@globex.example").await;
     let first = test
         .store
@@ -139,9 +141,7 @@ async fn a_session_lives_until_it_is_deleted_or_runs_out() {
     );
 }
 
-#[tokio::test]
-async fn role_and_tier_are_read_anew_each_time() {
-    let test = TestStore::open().await;
+async fn role_and_tier_are_read_anew_each_time(test: TestStore) {
     let made = test.bootstrap("Globex", "owner@globex.example").await;
     let token = test
         .store
@@ -168,9 +168,7 @@ async fn role_and_tier_are_read_anew_each_time() {
     }
 }
 
-#[tokio::test]
-async fn who_left_the_organization_gets_the_oldest_other_one() {
-    let test = TestStore::open().await;
+async fn who_left_the_organization_gets_the_oldest_other_one(test: TestStore) {
     let mut orgs = Vec::new();
     let mut user = None;
     for (name, joined) in [("Newest", 300), ("Oldest", 100), ("Middle", 200)] {
@@ -201,9 +199,7 @@ async fn who_left_the_organization_gets_the_oldest_other_one() {
     );
 }
 
-#[tokio::test]
-async fn a_session_needs_a_user_and_an_organization() {
-    let test = TestStore::open().await;
+async fn a_session_needs_a_user_and_an_organization(test: TestStore) {
     let missing = test.store.create_session(UserId::random(), OrgId::random()).await;
     assert!(matches!(missing, Err(ControlError::NotFound(_))));
 }

@@ -1,34 +1,79 @@
-//! A store in a temporary directory, and a way to its rows behind its back.
+//! A store of each kind in a place of its own, and a way to its rows behind its back.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Once;
 
 use marginstream_control::{BootstrapRequest, Bootstrapped, ControlStore};
 use schemas::access::Tier;
 use schemas::id::OrgId;
-use sqlx::{AnyPool, Row};
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, AnyPool, Connection, Row};
 use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Names the server of the tests over Postgres: the URL of a superuser's maintenance database.
+const SERVER: &str = "MARGINSTREAM_TEST_POSTGRES";
+
+/// Runs each rule twice, over SQLite and over Postgres. A rule takes a store that is open and empty.
+macro_rules! store_tests {
+    ($($rule:ident)*) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $rule() {
+                    super::$rule(crate::support::TestStore::sqlite().await).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $rule() {
+                    if let Some(test) = crate::support::TestStore::postgres().await {
+                        super::$rule(test).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+pub(crate) use store_tests;
 
 pub(crate) struct TestStore {
     pub(crate) store: ControlStore,
-    directory: TempDir,
+    place: Place,
 }
 
 impl TestStore {
-    pub(crate) async fn open() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = ControlStore::connect(&url(&directory)).await.unwrap();
-        Self { store, directory }
+    pub(crate) async fn sqlite() -> Self {
+        Self::open(Place::directory()).await
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().join("control.db")
+    /// None where the tests have no server.
+    pub(crate) async fn postgres() -> Option<Self> {
+        Some(Self::open(Place::database(&test_server()?).await).await)
+    }
+
+    pub(crate) async fn open(place: Place) -> Self {
+        let store = ControlStore::connect(&place.url()).await.unwrap();
+        Self { store, place }
     }
 
     pub(crate) fn url(&self) -> String {
-        url(&self.directory)
+        self.place.url()
     }
 
-    /// A second set of connections to the same file.
+    /// An empty place of the same kind, which no store has opened yet.
+    pub(crate) async fn another_place(&self) -> Place {
+        match &self.place {
+            Place::Directory(_) => Place::directory(),
+            Place::Database(database) => Place::database(&database.server).await,
+        }
+    }
+
+    /// A second set of connections to the same place.
     pub(crate) async fn connect_again(&self) -> ControlStore {
         ControlStore::connect(&self.url()).await.unwrap()
     }
@@ -67,14 +112,137 @@ impl TestStore {
         row.try_get(0).unwrap()
     }
 
+    /// All that is stored: the bytes of the file, or every row of every table. Closes the store.
+    pub(crate) async fn stored(&self) -> Vec<u8> {
+        self.store.close().await;
+        match &self.place {
+            Place::Directory(directory) => std::fs::read(file(directory)).unwrap(),
+            Place::Database(_) => self.rows_of_all_tables().await.into_bytes(),
+        }
+    }
+
+    async fn rows_of_all_tables(&self) -> String {
+        let pool = self.raw().await;
+        let tables = "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = 'public'";
+        let mut rows = String::new();
+        for table in sqlx::query(tables).fetch_all(&pool).await.unwrap() {
+            let table: String = table.try_get("name").unwrap();
+            let all = format!("SELECT COALESCE(string_agg(t::text, ' '), '') FROM {table} t");
+            let row = sqlx::query(sqlx::AssertSqlSafe(all))
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+            rows.push_str(&row.try_get::<String, _>(0).unwrap());
+        }
+        pool.close().await;
+        rows
+    }
+
     async fn raw(&self) -> AnyPool {
         sqlx::any::install_default_drivers();
-        AnyPool::connect(&format!("sqlite://{}", self.path().display()))
-            .await
-            .unwrap()
+        let url = match &self.place {
+            Place::Directory(directory) => format!("sqlite://{}", file(directory).display()),
+            Place::Database(database) => database.url(),
+        };
+        AnyPool::connect(&url).await.unwrap()
     }
 }
 
-fn url(directory: &TempDir) -> String {
-    format!("sqlite:{}", directory.path().join("control.db").display())
+/// Where a store lives, with nothing else in it. It is removed when dropped.
+pub(crate) enum Place {
+    Directory(TempDir),
+    Database(Database),
+}
+
+impl Place {
+    fn directory() -> Self {
+        Self::Directory(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) async fn database(server: &str) -> Self {
+        Self::Database(Database::create(server).await)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Directory(directory) => format!("sqlite:{}", file(directory).display()),
+            Self::Database(database) => database.url(),
+        }
+    }
+}
+
+pub(crate) fn file(directory: &TempDir) -> PathBuf {
+    directory.path().join("control.db")
+}
+
+/// A Postgres database of one test.
+pub(crate) struct Database {
+    server: String,
+    name: String,
+}
+
+impl Database {
+    async fn create(server: &str) -> Self {
+        let name = format!("control_test_{}", Uuid::new_v4().simple());
+        execute(server, format!("CREATE DATABASE {name}")).await.unwrap();
+        let server = server.to_owned();
+        Self { server, name }
+    }
+
+    fn url(&self) -> String {
+        sqlx::any::install_default_drivers();
+        let mut options = AnyConnectOptions::from_str(&self.server).unwrap();
+        options.database_url.set_path(&self.name);
+        options.database_url.into()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let server = self.server.clone();
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        // The runtime of the test must not wait within itself.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(execute(&server, drop))
+        });
+        // A server that the test itself has stopped takes its databases with it.
+        drop_result(dropping.join().unwrap());
+    }
+}
+
+fn drop_result(result: Result<(), sqlx::Error>) {
+    if let Err(error) = result {
+        println!("a test's database was left behind: {error}");
+    }
+}
+
+async fn execute(server: &str, sql: String) -> Result<(), sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(server).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await
+}
+
+/// The server of the tests over Postgres. Without one they pass and say so, except in CI.
+pub(crate) fn test_server() -> Option<String> {
+    static SAY: Once = Once::new();
+    let server = std::env::var(SERVER).ok().filter(|url| !url.is_empty());
+    if server.is_none() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI needs {SERVER}, the URL of a Postgres server"
+        );
+        // Not by `println!`, which shows nothing of a test that passes.
+        SAY.call_once(|| {
+            let skipped = format!("SKIPPED the control store over Postgres: {SERVER} is not set\n");
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+        });
+    }
+    server
 }
