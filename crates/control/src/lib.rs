@@ -13,6 +13,7 @@
 mod api_keys;
 mod bootstrap;
 mod error;
+mod mapping_list;
 mod mappings;
 mod migrations;
 mod orgs;

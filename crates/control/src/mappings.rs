@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use crate::error::{Attempt, ControlError};
+use crate::mapping_list;
 use crate::outbox::{self, DIMENSIONS, OutboxEntry};
 use crate::pools::WriteTransaction;
 use crate::row::{self, stored_id};
@@ -29,8 +30,6 @@ macro_rules! select {
     };
 }
 
-const LIST: &str = select!("WHERE org_id = $1 ORDER BY created_at, id");
-const LIST_BY_TAG_KEY: &str = select!("WHERE org_id = $1 AND tag_key = $2 ORDER BY created_at, id");
 const FIND_BY_TAG: &str = select!("WHERE org_id = $1 AND tag_key = $2 AND tag_value = $3");
 const FIND_BY_CUSTOMER: &str = select!("WHERE org_id = $1 AND stripe_customer_id = $2 AND tag_key = $3");
 const INSERT: &str = concat!(
@@ -51,12 +50,7 @@ impl ControlStore {
     /// # Errors
     /// [`ControlError::Database`] when they cannot be read.
     pub async fn list_mappings(&self, org: OrgId) -> Result<Vec<CustomerMapping>, ControlError> {
-        let rows = sqlx::query(LIST)
-            .bind(stored_id(org.0))
-            .fetch_all(self.reads())
-            .attempt("list the customer mappings")
-            .await?;
-        rows.iter().map(decode).collect()
+        mapping_list::list(self.reads(), org, None).await
     }
 
     /// Returns the mappings that count in margins, those of the tag `customer`, oldest first.
@@ -64,13 +58,7 @@ impl ControlStore {
     /// # Errors
     /// [`ControlError::Database`] when they cannot be read.
     pub async fn list_customer_mappings(&self, org: OrgId) -> Result<Vec<CustomerMapping>, ControlError> {
-        let rows = sqlx::query(LIST_BY_TAG_KEY)
-            .bind(stored_id(org.0))
-            .bind(tags::CUSTOMER)
-            .fetch_all(self.reads())
-            .attempt("list the customer mappings")
-            .await?;
-        rows.iter().map(decode).collect()
+        mapping_list::list(self.reads(), org, Some(tags::CUSTOMER)).await
     }
 
     /// Returns the mapping of the tag `customer` with this value, case-sensitive.
@@ -259,7 +247,7 @@ fn decode(row: &AnyRow) -> Result<CustomerMapping, ControlError> {
     })
 }
 
-fn parse_match_type(text: &str) -> Result<MatchType, ControlError> {
+pub(crate) fn parse_match_type(text: &str) -> Result<MatchType, ControlError> {
     [MatchType::Auto, MatchType::Manual]
         .into_iter()
         .find(|match_type| match_type.as_str() == text)

@@ -9,6 +9,7 @@ use crate::support::{TestStore, store_tests};
 
 store_tests! {
     look_ups_are_quick
+    ten_thousand_mappings_are_read_at_once
 }
 
 const NUM_CALLS: usize = 2_000;
@@ -63,6 +64,44 @@ async fn look_ups_are_quick(test: TestStore) {
     report("resolve_api_key", keys);
     report("resolve_session", sessions);
     report("upsert_mapping", writes);
+}
+
+/// Mappings as the API makes them, one in ten by `auto`, in an order that no index has.
+const MAPPINGS: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+    INSERT INTO customer_mappings (id, org_id, stripe_customer_id, tag_key, tag_value, match_type,
+                                   confidence_hundredths, created_at)
+    SELECT '00000000-0000-4000-8000-0000000' || (10000 + i), o.id, 'cus_PqRsTuVwXyZ' || i, 'customer',
+           'customer-' || i || '-é', CASE WHEN i % 10 = 0 THEN 'auto' ELSE 'manual' END,
+           CASE WHEN i % 10 = 0 THEN NULL ELSE 100 END, 1700000000000 + (i * 7919) % 10000
+    FROM n, orgs o";
+
+async fn ten_thousand_mappings_are_read_at_once(test: TestStore) {
+    let org = test.new_org().await;
+    test.sql(MAPPINGS).await;
+    let mut took = Vec::new();
+    let mut mappings = Vec::new();
+    for _ in 0..30 {
+        let start = Instant::now();
+        mappings = test.store.list_customer_mappings(org).await.unwrap();
+        took.push(start.elapsed());
+    }
+    assert_eq!(mappings.len(), 10_000);
+    assert!(mappings.is_sorted_by_key(|mapping| (mapping.created_at, mapping.id)));
+    for mapping in &mappings {
+        let index = mapping.id.as_u128() & 0xfff_ffff;
+        let index: u64 = format!("{index:x}").parse::<u64>().unwrap() - 10_000;
+        assert_eq!(mapping.tag_value, format!("customer-{index}-é"));
+        assert_eq!(mapping.stripe_customer_id, format!("cus_PqRsTuVwXyZ{index}"));
+        let (match_type, confidence) = match index % 10 {
+            0 => (MatchType::Auto, None),
+            _ => (MatchType::Manual, Some(100)),
+        };
+        assert_eq!((mapping.match_type, mapping.confidence), (match_type, confidence));
+        assert_eq!((mapping.org_id, mapping.tag_key.as_str()), (org, "customer"));
+    }
+    assert_eq!(test.store.list_mappings(org).await.unwrap(), mappings);
+    report("list_customer_mappings, 10,000 of them", took);
 }
 
 fn report(what: &str, mut took: Vec<Duration>) {
