@@ -39,6 +39,7 @@ fn bench_local_log(criterion: &mut Criterion) {
         partitions: 1,
         retention_bytes: None,
         retention: None,
+        waits_for_groups: true,
     };
     let log = LocalLog::open(LocalLogConfig::new(dir.path(), vec![spec])).unwrap();
     let mut group = criterion.benchmark_group("local_log");

@@ -7,11 +7,19 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use event_log::{LogRecord, TopicPartition};
+use bytes::Bytes;
+use event_log::{AppendRecord, LogRecord, TopicPartition};
 use schemas::arrow::{UUID, UuidBuilder, timestamp};
 use schemas::codec::Rejected;
+use schemas::dead_letter::DeadLetterHeaders;
 use schemas::id::OrgId;
+use schemas::topic;
 use uuid::Uuid;
+
+/// Longest text of a header, in bytes: a reason's detail may quote what it refuses.
+const MAX_TEXT_BYTES: usize = 1_000;
+/// A longer value leaves no room for the headers within the log's limit of 16 MiB a record.
+const MAX_VALUE_BYTES: usize = (16 << 20) - (64 << 10);
 
 /// The dead letters of one batch.
 #[derive(Debug)]
@@ -22,11 +30,8 @@ pub(crate) struct DeadLetters {
 
 #[derive(Debug)]
 struct DeadLetter {
-    org_id: Option<OrgId>,
-    offset: u64,
-    row_index: u32,
-    rejected: Rejected,
-    raw: Vec<u8>,
+    headers: DeadLetterHeaders,
+    raw: Bytes,
     received_at_ms: i64,
 }
 
@@ -40,43 +45,88 @@ impl DeadLetters {
 
     /// Keeps a whole record.
     pub(crate) fn push_record(&mut self, record: &LogRecord, rejected: Rejected) {
+        let content_type = String::from_utf8_lossy(content_type(record));
+        let headers = self.headers(None, (record.offset, 0), rejected, &content_type);
         self.rows.push(DeadLetter {
-            org_id: None,
-            offset: record.offset,
-            row_index: 0,
-            rejected,
-            raw: record.value.to_vec(),
+            headers,
+            raw: record.value.clone(),
             received_at_ms: record.timestamp_ms,
         });
     }
 
-    /// Keeps one event of a record, in the form `raw`.
+    /// Keeps one event of a record, as a JSON record of its own.
     pub(crate) fn push_event(
         &mut self,
         org_id: OrgId,
-        (offset, row_index): (u64, u32),
+        place: (u64, u32),
         rejected: Rejected,
         raw: Vec<u8>,
         received_at_ms: i64,
     ) {
+        let headers = self.headers(Some(org_id), place, rejected, topic::JSON);
         self.rows.push(DeadLetter {
-            org_id: Some(org_id),
-            offset,
-            row_index,
-            rejected,
-            raw,
+            headers,
+            raw: raw.into(),
             received_at_ms,
         });
+    }
+
+    fn headers(
+        &self,
+        org_id: Option<OrgId>,
+        (offset, row_index): (u64, u32),
+        rejected: Rejected,
+        content_type: &str,
+    ) -> DeadLetterHeaders {
+        DeadLetterHeaders {
+            topic: self.topic_partition.topic.to_string(),
+            partition: self.topic_partition.partition,
+            offset,
+            row_index,
+            reason: rejected.reason.as_str().to_owned(),
+            detail: shortened(&rejected.detail).to_owned(),
+            org_id,
+            content_type: shortened(content_type).to_owned(),
+            value_omitted: false,
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.rows.len() as u64
     }
 
-    pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
+    /// Returns the records of topic [`topic::DEAD_LETTERS`], which has `num_partitions` partitions.
+    pub(crate) fn records(&self, num_partitions: u32) -> Vec<AppendRecord> {
+        let records = self.rows.iter().map(|row| {
+            let value_omitted = row.raw.len() > MAX_VALUE_BYTES;
+            let headers = DeadLetterHeaders {
+                value_omitted,
+                ..row.headers.clone()
+            };
+            let key = headers.key();
+            AppendRecord {
+                partition: topic::partition_of_key(key.as_bytes(), num_partitions),
+                key: key.into(),
+                headers: headers
+                    .encode()
+                    .into_iter()
+                    .map(|(name, value)| (name, value.into()))
+                    .collect(),
+                value: if value_omitted {
+                    Bytes::new()
+                } else {
+                    row.raw.clone()
+                },
+            }
+        });
+        records.collect()
+    }
+
+    /// Returns the rows of table `dead_letters`.
+    pub(crate) fn rows(&self) -> Result<RecordBatch, ArrowError> {
         let mut org_ids = UuidBuilder::with_capacity(self.rows.len());
         for row in &self.rows {
-            org_ids.append(row.org_id.map_or_else(Uuid::nil, |org| org.0));
+            org_ids.append(row.headers.org_id.map_or_else(Uuid::nil, |org| org.0));
         }
         let required = |name: &str, data_type: DataType| Field::new(name, data_type, false);
         let schema = Schema::new(vec![
@@ -87,34 +137,93 @@ impl DeadLetters {
             required("row_index", DataType::UInt32),
             required("reason", DataType::Utf8),
             required("detail", DataType::Utf8),
+            required("content_type", DataType::Utf8),
             required("raw", DataType::Binary),
             required("received_at", timestamp()),
         ]);
+        let text = |of: fn(&DeadLetterHeaders) -> &str| {
+            Arc::new(StringArray::from_iter_values(
+                self.rows.iter().map(|row| of(&row.headers)),
+            ))
+        };
         let rows = &self.rows;
         let received = rows.iter().map(|row| row.received_at_ms);
         RecordBatch::try_new(
             Arc::new(schema),
             vec![
                 Arc::new(org_ids.finish()),
-                Arc::new(StringArray::from_iter_values(
-                    rows.iter().map(|_| &*self.topic_partition.topic),
+                text(|headers| &headers.topic),
+                Arc::new(UInt32Array::from_iter_values(
+                    rows.iter().map(|row| row.headers.partition),
+                )),
+                Arc::new(UInt64Array::from_iter_values(
+                    rows.iter().map(|row| row.headers.offset),
                 )),
                 Arc::new(UInt32Array::from_iter_values(
-                    rows.iter().map(|_| self.topic_partition.partition),
+                    rows.iter().map(|row| row.headers.row_index),
                 )),
-                Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.offset))),
-                Arc::new(UInt32Array::from_iter_values(
-                    rows.iter().map(|row| row.row_index),
-                )),
-                Arc::new(StringArray::from_iter_values(
-                    rows.iter().map(|row| row.rejected.reason.as_str()),
-                )),
-                Arc::new(StringArray::from_iter_values(
-                    rows.iter().map(|row| row.rejected.detail.as_str()),
-                )),
+                text(|headers| &headers.reason),
+                text(|headers| &headers.detail),
+                text(|headers| &headers.content_type),
                 Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| &row.raw))),
                 Arc::new(TimestampMillisecondArray::from_iter_values(received).with_timezone("UTC")),
             ],
         )
+    }
+}
+
+/// Returns a record's content type; empty where it names none.
+pub(crate) fn content_type(record: &LogRecord) -> &[u8] {
+    record
+        .headers
+        .iter()
+        .find(|(name, _)| name == topic::CONTENT_TYPE)
+        .map_or(&b""[..], |(_, value)| value)
+}
+
+/// Cuts a text to what a header takes, between two characters.
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::reject::RejectReason;
+
+    use super::*;
+
+    #[test]
+    fn a_value_that_leaves_no_room_for_headers_stays_in_the_table_alone() {
+        let mut letters = DeadLetters::new(&TopicPartition::new("cost-events", 3));
+        for (offset, size) in [(7, 5), (8, MAX_VALUE_BYTES + 1)] {
+            let record = LogRecord {
+                offset,
+                timestamp_ms: 1,
+                key: Bytes::new(),
+                headers: vec![],
+                value: vec![b'x'; size].into(),
+            };
+            let rejected = Rejected {
+                reason: RejectReason::Undecodable,
+                detail: "é".repeat(MAX_TEXT_BYTES),
+            };
+            letters.push_record(&record, rejected);
+        }
+        let records = letters.records(2);
+        let headers: Vec<_> = records
+            .iter()
+            .map(|record| {
+                let headers = record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), &**value));
+                DeadLetterHeaders::decode(headers).unwrap()
+            })
+            .collect();
+        assert_eq!(headers[0].key(), "cost-events:3:7:0");
+        assert_eq!(headers[0].detail.len(), MAX_TEXT_BYTES);
+        assert_eq!((records[0].value.len(), headers[0].value_omitted), (5, false));
+        assert_eq!((records[1].value.len(), headers[1].value_omitted), (0, true));
+        assert_eq!(letters.rows().unwrap().num_rows(), 2);
     }
 }

@@ -34,6 +34,17 @@ pub enum ProcessorError {
         /// What stands there.
         metadata: String,
     },
+    /// The topic of cost events has fewer partitions than its events are spread over.
+    #[error("the topic of cost events has {found} partitions, its events are spread over {needed}")]
+    FewerPartitions {
+        /// What the log has.
+        found: u32,
+        /// What the warehouse remembers.
+        needed: u32,
+    },
+    /// The warehouse does not show what it acknowledged.
+    #[error("the warehouse does not show the layout of the log that was just written")]
+    LayoutMissing,
     /// An amount does not fit 64 bits.
     #[error("an amount does not fit 64 bits of microdollars")]
     Overflow,
@@ -43,6 +54,12 @@ pub enum ProcessorError {
 }
 
 impl ProcessorError {
+    /// Tells whether another member of the group owns the partition now.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Log(LogError::Fenced { .. }))
+    }
+
     /// Tells whether the same work may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -52,6 +69,8 @@ impl ProcessorError {
             Self::RollUp { .. }
             | Self::Arrow(_)
             | Self::Intent { .. }
+            | Self::FewerPartitions { .. }
+            | Self::LayoutMissing
             | Self::Overflow
             | Self::Panicked(_) => false,
         }

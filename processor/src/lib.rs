@@ -7,6 +7,8 @@ mod batch;
 mod dead_letter;
 mod dedupe;
 mod error;
+pub mod layout;
+mod lease;
 mod members;
 mod pause;
 mod pipeline;
@@ -44,6 +46,10 @@ pub struct ProcessorConfig {
     pub max_batch_bytes: usize,
     /// A batch ends this long after its first record was read.
     pub max_batch_age: Duration,
+    /// Over how many partitions cost events are spread ([`layout`]).
+    pub num_partitions: u32,
+    /// Whether a stop first counts all that the log holds by then.
+    pub drains_at_stop: bool,
 }
 
 impl Default for ProcessorConfig {
@@ -52,6 +58,8 @@ impl Default for ProcessorConfig {
             group: "processor".to_owned(),
             max_batch_bytes: 24 * 1024 * 1024,
             max_batch_age: Duration::from_millis(200),
+            num_partitions: 1,
+            drains_at_stop: true,
         }
     }
 }
@@ -69,30 +77,34 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// Loads the ids of all events that were counted. The warehouse must be migrated.
-    ///
-    /// # Errors
-    /// [`ProcessorError`] where the warehouse cannot be read.
-    pub async fn start(
-        config: ProcessorConfig,
-        log: Arc<dyn EventLog>,
-        warehouse: Warehouse,
-    ) -> Result<Self, ProcessorError> {
-        let known = KnownEvents::load(&warehouse).await?;
-        info!(
-            num_ids = known.num_ids(),
-            filter_bytes = known.num_bytes(),
-            "loaded the ids of known events"
-        );
-        Ok(Self {
+    /// Makes a processor, which shares the partitions with others of its group and loads the ids of
+    /// counted events of those that it gets.
+    #[must_use]
+    pub fn new(config: ProcessorConfig, log: Arc<dyn EventLog>, warehouse: Warehouse) -> Self {
+        Self {
+            known: Arc::new(KnownEvents::new(config.num_partitions)),
             config,
             log,
             warehouse,
-            known: Arc::new(known),
             progress: watch::Sender::new(Progress::new()),
             pauser: Pauser::default(),
             stats: Arc::new(ProcessorStats::default()),
-        })
+        }
+    }
+
+    /// Loads the ids of all events that were counted, for a processor that is the only one of its
+    /// group, and for those who share its filter. The warehouse must be migrated.
+    ///
+    /// # Errors
+    /// [`ProcessorError`] where the warehouse cannot be read.
+    pub async fn load_known_events(&self) -> Result<(), ProcessorError> {
+        self.known.load_all(&self.warehouse).await?;
+        info!(
+            num_ids = self.known.num_ids(),
+            filter_bytes = self.known.num_bytes(),
+            "loaded the ids of known events"
+        );
+        Ok(())
     }
 
     /// Returns the filter of counted events, which this processor keeps up to date.
@@ -124,7 +136,7 @@ impl Processor {
     /// # Errors
     /// [`ProcessorError`] that retrying cannot mend; the process must end and start clean.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ProcessorError> {
-        let member = self.log.join(&self.config.group, &topic::ALL).await?;
+        let member = self.log.join(&self.config.group, &topic::PROCESSED).await?;
         members::run(self, Arc::from(member), shutdown).await
     }
 }

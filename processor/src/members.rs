@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use event_log::{GroupMember, TopicPartition};
+use schemas::topic;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,9 @@ pub(crate) async fn run(
             let keeps = assigned.get(place) == Some(epoch);
             if !keeps {
                 stop.cancel();
+                if &*place.topic == topic::COST_EVENTS {
+                    processor.known.release_partition(place.partition);
+                }
             }
             keeps
         });

@@ -1,11 +1,15 @@
 //! The loop over one partition, and nothing else: receive, commit the intent, prepare, write,
 //! commit the end. A crash between any two steps replays the same batch, whose inserts the
 //! warehouse then drops by their tokens.
+//!
+//! A partition that was lost to another member ends the loop: the batch in hand is abandoned, and
+//! its new owner replays it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, GroupMember, TopicPartition};
+use schemas::topic;
 use telemetry::crash_point;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -14,8 +18,9 @@ use tracing::{debug, info, warn};
 
 use crate::batch::{Batch, Intent};
 use crate::error::ProcessorError;
+use crate::lease::Lease;
 use crate::pause::Pauser;
-use crate::plan::Plan;
+use crate::plan::{Plan, Prepared};
 use crate::stats::ProcessorStats;
 use crate::writer::{Writer, retrying};
 use crate::{ProcessorConfig, Progress};
@@ -40,8 +45,19 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Processes until `shutdown`, then what the log still holds.
+    /// Processes until `shutdown`, or until another member owns the partition.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), ProcessorError> {
+        match self.run_while_owner(shutdown).await {
+            Err(error) if error.is_fenced() => {
+                info!(partition = %self.topic_partition, epoch = self.epoch, "another member owns the partition");
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    async fn run_while_owner(&mut self, shutdown: CancellationToken) -> Result<(), ProcessorError> {
+        self.plan.load(self.topic_partition.partition).await?;
         let mut next = self.resume().await?;
         loop {
             let batch = tokio::select! {
@@ -53,7 +69,12 @@ impl Pipeline {
                 None => self.skip_gap(next).await?,
             };
         }
-        while let Some(batch) = self.cut(next, Duration::ZERO).await? {
+        // What is acknowledged by now is counted too, but not what others go on to append.
+        let end = self.end_of_log().await?;
+        while next < end && self.config.drains_at_stop {
+            let Some(batch) = self.cut(next, Duration::ZERO).await? else {
+                break;
+            };
             next = self.process(batch).await?;
         }
         Ok(())
@@ -67,8 +88,8 @@ impl Pipeline {
         let next = match Intent::decode(&self.topic_partition, start, &metadata)? {
             Some(intent) => {
                 info!(partition = %self.topic_partition, start, end = intent.end, "replaying an unfinished batch");
-                let batch = self.read_exactly(start, intent.end).await?;
-                self.finish(batch).await?
+                let batch = self.read_exactly(start, intent).await?;
+                self.process(batch).await?
             }
             None => start,
         };
@@ -76,8 +97,9 @@ impl Pipeline {
         Ok(next)
     }
 
-    /// Reads the records of `[start, end)`.
-    async fn read_exactly(&self, start: u64, end: u64) -> Result<Batch, ProcessorError> {
+    /// Reads the records of `[start, intent.end)`.
+    async fn read_exactly(&self, start: u64, intent: Intent) -> Result<Batch, ProcessorError> {
+        let end = intent.end;
         let mut records = Vec::new();
         let mut next = start;
         while next < end {
@@ -101,6 +123,7 @@ impl Pipeline {
             topic_partition: self.topic_partition.clone(),
             start,
             end,
+            num_partitions: intent.num_partitions,
             records,
         })
     }
@@ -127,6 +150,7 @@ impl Pipeline {
                     topic_partition: place,
                     start,
                     end: last + 1,
+                    num_partitions: self.config.num_partitions,
                     records,
                 }));
             }
@@ -146,25 +170,35 @@ impl Pipeline {
         let pauser = self.pauser.clone();
         let _in_flight = pauser.enter_batch().await;
         crash_point("processor-before-intent");
-        let intent = Intent { end: batch.end };
-        self.member
-            .commit(&self.topic_partition, self.epoch, batch.start, &intent.encode())
-            .await?;
+        let lease = retrying("commit the intent of a batch", || async {
+            Ok(Lease::take(Arc::clone(&self.member), self.epoch, &batch).await?)
+        })
+        .await?;
         crash_point("processor-after-intent");
-        self.finish(batch).await
+        self.finish(batch, &lease).await
     }
 
     /// Prepares and writes a batch whose intent is committed, and commits its end.
-    async fn finish(&mut self, batch: Batch) -> Result<u64, ProcessorError> {
+    async fn finish(&mut self, batch: Batch, lease: &Lease) -> Result<u64, ProcessorError> {
         let started = Instant::now();
         let batch = Arc::new(batch);
         let plan = &self.plan;
-        let prepared = retrying("prepare a batch", || plan.prepare(Arc::clone(&batch))).await?;
+        let prepared = retrying("prepare a batch", || async {
+            lease.check().await?;
+            plan.prepare(Arc::clone(&batch)).await
+        })
+        .await?;
         crash_point("processor-prepared");
-        self.writer.write(&batch, &prepared).await?;
-        self.member
-            .commit(&self.topic_partition, self.epoch, batch.end, "")
-            .await?;
+        self.append_moved(&prepared).await?;
+        self.writer.write(&batch, &prepared, lease).await?;
+        self.append_dead_letters(&prepared).await?;
+        retrying("commit a batch", || async {
+            let end = self
+                .member
+                .commit(&self.topic_partition, self.epoch, batch.end, "");
+            Ok(end.await?)
+        })
+        .await?;
         crash_point("processor-after-commit");
         self.plan.written(&prepared);
         self.stats.record(&self.topic_partition.topic, prepared.counts);
@@ -177,10 +211,44 @@ impl Pipeline {
             inserted = prepared.counts.inserted,
             duplicates = prepared.counts.duplicates,
             dead_lettered = prepared.counts.dead_lettered,
+            moved = prepared.counts.moved,
             duration_ms = started.elapsed().as_secs_f64() * 1e3,
             "batch written"
         );
         Ok(batch.end)
+    }
+
+    /// Appends the events of other partitions there, before this partition moves on.
+    async fn append_moved(&self, prepared: &Prepared) -> Result<(), ProcessorError> {
+        if prepared.moved.is_empty() {
+            return Ok(());
+        }
+        retrying("move events to their partitions", || async {
+            self.log
+                .append(&self.topic_partition.topic, prepared.moved.clone())
+                .await?;
+            Ok(())
+        })
+        .await?;
+        crash_point("processor-moved");
+        Ok(())
+    }
+
+    /// Publishes what could not be counted. The table has it exactly once; a crash before the
+    /// commit publishes it again, under the same key.
+    async fn append_dead_letters(&self, prepared: &Prepared) -> Result<(), ProcessorError> {
+        if prepared.dead_letters.len() == 0 {
+            return Ok(());
+        }
+        let num_partitions = self.log.num_partitions(topic::DEAD_LETTERS)?;
+        let records = prepared.dead_letters.records(num_partitions);
+        retrying("publish dead letters", || async {
+            self.log.append(topic::DEAD_LETTERS, records.clone()).await?;
+            Ok(())
+        })
+        .await?;
+        crash_point("processor-dead-letters");
+        Ok(())
     }
 
     /// Passes offsets that no record has, which a repair of the log may leave before its end.

@@ -12,6 +12,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
+use event_log::AppendRecord;
 use known_events::KnownEvents;
 use schemas::id::EventId;
 use schemas::topic;
@@ -36,6 +37,11 @@ pub(crate) struct Prepared {
     pub(crate) counts: TopicCounts,
     /// Ids of the new cost events.
     pub(crate) new_ids: Vec<EventId>,
+    /// What could not be counted, for topic [`topic::DEAD_LETTERS`]; the inserts have it too.
+    pub(crate) dead_letters: DeadLetters,
+    /// Cost events that belong to other partitions of this topic, to be appended there. A replay
+    /// appends them again; as copies of the same events they are duplicates then.
+    pub(crate) moved: Vec<AppendRecord>,
 }
 
 impl Prepared {
@@ -48,11 +54,11 @@ impl Prepared {
         new_ids: Vec<EventId>,
     ) -> Result<Self, ProcessorError> {
         counts.dead_lettered = dead_letters.len();
-        counts.consumed = counts.inserted + counts.duplicates + counts.dead_lettered;
+        counts.consumed = counts.inserted + counts.duplicates + counts.dead_lettered + counts.moved;
         counts.batches = 1;
         inserts.push(TableInsert {
             table: "dead_letters",
-            rows: dead_letters.finish()?,
+            rows: dead_letters.rows()?,
         });
         inserts.push(TableInsert {
             table: "batches",
@@ -62,6 +68,8 @@ impl Prepared {
             inserts,
             counts,
             new_ids,
+            dead_letters,
+            moved: Vec::new(),
         })
     }
 }
@@ -91,6 +99,14 @@ impl Plan {
             Self::CostEvents(plan) => plan.prepare(batch).await,
             Self::Invoices(plan) => plan.prepare(batch).await,
             Self::Dimensions => dimensions::prepare(&batch),
+        }
+    }
+
+    /// Gets ready to judge the records of `partition`, whose owner this process has become.
+    pub(crate) async fn load(&self, partition: u32) -> Result<(), ProcessorError> {
+        match self {
+            Self::CostEvents(plan) => plan.load(partition).await,
+            Self::Invoices(_) | Self::Dimensions => Ok(()),
         }
     }
 
@@ -136,6 +152,7 @@ fn ledger_row(batch: &Batch, counts: TopicCounts) -> Result<RecordBatch, ArrowEr
         ("inserted", number(counts.inserted)),
         ("duplicates", number(counts.duplicates)),
         ("dead_lettered", number(counts.dead_lettered)),
+        ("moved", number(counts.moved)),
         ("oldest_received_at", times([batch.oldest_timestamp_ms()])),
     ])
 }

@@ -3,6 +3,9 @@
 
 mod checks;
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -13,6 +16,12 @@ use checks::{Check, INVARIANTS, Invariant, ROLL_UPS};
 
 /// Differing keys that a report shows of each table.
 const MAX_EXAMPLES: usize = 5;
+/// Differing keys that are followed from one comparison to the next.
+const MAX_FOLLOWED: usize = 100_000;
+/// Comparisons beside running processors until a difference counts as one that stays.
+const MAX_COMPARISONS: usize = 6;
+/// Pause between two of them; longer than most batches take.
+const BETWEEN_COMPARISONS: Duration = Duration::from_secs(1);
 
 /// What reconciling found, table by table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +83,45 @@ pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<ReconcileReport,
     Ok(ReconcileReport { tables })
 }
 
+/// Compares all tables while processors go on. A batch that is being written makes its keys differ for
+/// a moment, so only what differs by the same amounts in each of several comparisons counts.
+///
+/// # Errors
+/// [`ProcessorError`] where the warehouse cannot be read.
+pub async fn run_beside(warehouse: &Warehouse) -> Result<ReconcileReport, ProcessorError> {
+    let mut tables = Vec::new();
+    for check in &ROLL_UPS {
+        let mut table = compare(warehouse, check, false).await?;
+        if table.differences > 0 {
+            let lasting = lasting_differences(warehouse, check).await?;
+            table.differences = lasting.len() as u64;
+            table.examples = lasting.into_iter().take(MAX_EXAMPLES).collect();
+        }
+        tables.push(table);
+    }
+    for invariant in &INVARIANTS {
+        tables.push(verify(warehouse, invariant).await?);
+    }
+    Ok(ReconcileReport { tables })
+}
+
+/// Returns the keys, with what the table lacks, that differ alike in every comparison.
+async fn lasting_differences(
+    warehouse: &Warehouse,
+    check: &Check,
+) -> Result<BTreeSet<String>, ProcessorError> {
+    let mut lasting = differing_rows(warehouse, &check.difference(true), MAX_FOLLOWED).await?;
+    for _ in 1..MAX_COMPARISONS {
+        if lasting.is_empty() {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_COMPARISONS).await;
+        let now = differing_rows(warehouse, &check.difference(true), MAX_FOLLOWED).await?;
+        lasting.retain(|row| now.contains(row));
+    }
+    Ok(lasting)
+}
+
 async fn compare(
     warehouse: &Warehouse,
     check: &Check,
@@ -88,7 +136,8 @@ async fn compare(
     let examples = if counts.differences == 0 {
         Vec::new()
     } else {
-        examples(warehouse, &check.difference(true)).await?
+        let rows = differing_rows(warehouse, &check.difference(true), MAX_EXAMPLES).await?;
+        rows.into_iter().collect()
     };
     let repaired = repair && counts.differences > 0;
     if repaired {
@@ -140,9 +189,13 @@ async fn execute(warehouse: &Warehouse, sql: &str) -> Result<(), ProcessorError>
     Ok(done.map_err(|source| WarehouseError::from_client("repair", source))?)
 }
 
-async fn examples(warehouse: &Warehouse, difference: &str) -> Result<Vec<String>, ProcessorError> {
+async fn differing_rows(
+    warehouse: &Warehouse,
+    difference: &str,
+    limit: usize,
+) -> Result<BTreeSet<String>, ProcessorError> {
     let failed = |source| WarehouseError::from_client("reconcile", source);
-    let sql = format!("SELECT * FROM ({difference}) LIMIT {MAX_EXAMPLES}");
+    let sql = format!("SELECT * FROM ({difference}) ORDER BY ALL LIMIT {limit}");
     let mut cursor = warehouse
         .client()
         .query(&sql)

@@ -1,4 +1,4 @@
-//! Counters whose books balance: consumed = inserted + duplicates + dead-lettered.
+//! Counters whose books balance: consumed = inserted + duplicates + dead-lettered + moved.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicCounts {
-    /// The sum of the other three.
+    /// The sum of the next four.
     pub consumed: u64,
     /// New, and written.
     pub inserted: u64,
@@ -17,6 +17,8 @@ pub struct TopicCounts {
     pub duplicates: u64,
     /// Could not be counted; kept in `dead_letters`.
     pub dead_lettered: u64,
+    /// Stood in another partition than their own, and were appended there to be judged.
+    pub moved: u64,
     /// Batches written.
     pub batches: u64,
 }
@@ -40,6 +42,7 @@ impl ProcessorStats {
         total.inserted += counts.inserted;
         total.duplicates += counts.duplicates;
         total.dead_lettered += counts.dead_lettered;
+        total.moved += counts.moved;
         total.batches += counts.batches;
     }
 }

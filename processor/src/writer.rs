@@ -9,6 +9,7 @@ use warehouse::Warehouse;
 
 use crate::batch::Batch;
 use crate::error::ProcessorError;
+use crate::lease::Lease;
 use crate::plan::Prepared;
 
 /// The first pause between two attempts; it doubles up to [`MAX_BACKOFF`].
@@ -29,7 +30,16 @@ impl Writer {
 
     /// Inserts every table's rows, in order. Repeats what can be repeated until it succeeds: the
     /// partition does not move on without its rows.
-    pub(crate) async fn write(&self, batch: &Batch, prepared: &Prepared) -> Result<(), ProcessorError> {
+    ///
+    /// # Errors
+    /// [`ProcessorError::Log`] with [`event_log::LogError::Fenced`] where another member owns the
+    /// partition; others that repeating cannot mend.
+    pub(crate) async fn write(
+        &self,
+        batch: &Batch,
+        prepared: &Prepared,
+        lease: &Lease,
+    ) -> Result<(), ProcessorError> {
         for insert in prepared
             .inserts
             .iter()
@@ -38,6 +48,7 @@ impl Writer {
             let token = batch.token(insert.table);
             let rows = std::slice::from_ref(&insert.rows);
             retrying("insert a batch", || async {
+                lease.check().await?;
                 self.warehouse.insert_arrow(insert.table, rows, &token).await?;
                 Ok(())
             })

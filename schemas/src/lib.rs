@@ -7,6 +7,7 @@ pub mod arrow;
 pub mod clickhouse;
 pub mod codec;
 pub mod cost_event;
+pub mod dead_letter;
 pub mod id;
 pub mod invoice;
 pub mod mapping;

@@ -8,8 +8,11 @@ pub const INVOICES: &str = "invoices";
 /// Changes of the control store that analytics must see. Key: the changed object's id.
 pub const DIMENSIONS: &str = "dimensions";
 
-/// All topics that the services use.
-pub const ALL: [&str; 3] = [COST_EVENTS, INVOICES, DIMENSIONS];
+/// What could not be counted ([`crate::dead_letter`]), at least once. Key: the place it was read from.
+pub const DEAD_LETTERS: &str = "dead-letters";
+
+/// The topics that the processor reads.
+pub const PROCESSED: [&str; 3] = [COST_EVENTS, INVOICES, DIMENSIONS];
 
 /// The header that names a record's content type.
 pub const CONTENT_TYPE: &str = "content-type";

@@ -24,6 +24,7 @@ async fn main() -> Outcome<()> {
             partitions: 2,
             retention_bytes: None,
             retention: None,
+            waits_for_groups: true,
         };
         let config = LocalLogConfig {
             sync,

@@ -169,6 +169,16 @@ impl EventLog for KafkaLog {
         Ok(Box::new(blocking("join a group", join).await?))
     }
 
+    async fn num_members(&self, group: &str) -> Result<usize, LogError> {
+        self.life.check_open()?;
+        validate_name("group", group)?;
+        let (cluster, group) = (Arc::clone(&self.cluster), group.to_owned());
+        blocking("count the members of a group", move || {
+            cluster.num_members(&group)
+        })
+        .await
+    }
+
     async fn position(&self, group: &str, topic_partition: &TopicPartition) -> Result<Position, LogError> {
         self.life.check_open()?;
         validate_name("group", group)?;

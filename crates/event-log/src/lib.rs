@@ -60,6 +60,14 @@ pub trait EventLog: Send + Sync + Debug {
     /// [`LogError::Closed`].
     async fn join(&self, group: &str, topics: &[&str]) -> Result<Box<dyn GroupMember>, LogError>;
 
+    /// Returns how many members `group` has now, over all processes. One that died counts until the log
+    /// has noticed.
+    ///
+    /// # Errors
+    /// [`LogError::Config`] for a group name that is not allowed, [`LogError::Backend`],
+    /// [`LogError::Closed`].
+    async fn num_members(&self, group: &str) -> Result<usize, LogError>;
+
     /// Returns where `group` stands in `topic_partition`; a group that never committed has no commit.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ use tracing::info;
 use crate::{AppendRecord, EventLog, GroupMember, LogError, Position, TopicPartition, TopicSpec};
 use commits::CommitStore;
 use files::DirLock;
-use member::LocalMember;
+use member::{LocalMember, Members};
 use partition::{PartitionLog, damaged};
 use partition_writer::PartitionWriter;
 use queue::AppendQueue;
@@ -65,6 +65,7 @@ pub struct LocalLog {
 struct Core {
     topics: BTreeMap<String, Topic>,
     commits: Arc<CommitStore>,
+    members: Members,
     /// Before the lock: dropping it ends the writer.
     queue: AppendQueue,
     max_record_bytes: usize,
@@ -113,6 +114,7 @@ impl LocalLog {
         let closed = watch::Sender::new(false);
         Ok(Self {
             core: Arc::new(Core {
+                members: Members::default(),
                 topics,
                 commits,
                 queue,
@@ -141,6 +143,7 @@ fn open_topic(dir: &Path, spec: &TopicSpec, commits: &CommitStore) -> Result<Vec
     let retention = Retention {
         max_bytes: spec.retention_bytes,
         max_age: spec.retention,
+        waits_for_groups: spec.waits_for_groups,
     };
     let topic: Arc<str> = Arc::from(spec.name.as_str());
     let mut writers = Vec::new();
@@ -250,6 +253,11 @@ impl EventLog for LocalLog {
         Ok(Box::new(member))
     }
 
+    async fn num_members(&self, group: &str) -> Result<usize, LogError> {
+        self.core.check_open()?;
+        Ok(self.core.members.count(group))
+    }
+
     async fn position(&self, group: &str, topic_partition: &TopicPartition) -> Result<Position, LogError> {
         let log = self.core.partition(topic_partition)?;
         // The commit before the end: it can then not be beyond it.
@@ -295,6 +303,7 @@ mod tests {
             partitions: 1,
             retention_bytes: None,
             retention: None,
+            waits_for_groups: true,
         };
         let sync = SyncPolicy::Interval(Duration::from_secs(3600));
         let log = LocalLog::open(LocalLogConfig {

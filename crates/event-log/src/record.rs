@@ -95,8 +95,9 @@ impl Position {
 
 /// A topic and how long its records are kept.
 ///
-/// A record goes when either limit is passed, in whole segments, and only once every group that ever
-/// joined the topic has committed past it. Without any group, or any limit, all records stay.
+/// A record goes when either limit is passed, in whole segments. Where the topic waits for its groups, it
+/// goes only once every group that ever joined the topic has committed past it, and without any group all
+/// records stay; a remote log has no such rule, so its limits must outlast the longest standstill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
     /// The name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not starting with a dot.
@@ -107,6 +108,8 @@ pub struct TopicSpec {
     pub retention_bytes: Option<u64>,
     /// Age by arrival time after which records may go; no limit if absent.
     pub retention: Option<Duration>,
+    /// Whether a record stays until all groups have processed it, whatever the limits.
+    pub waits_for_groups: bool,
 }
 
 /// Checks the name of a topic or group, which may become a file name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not starting with a dot.

@@ -55,6 +55,25 @@ pub(crate) fn all_event_ids(warehouse: &Warehouse) -> Result<RowCursor<IdRow>, W
         .map_err(|source| WarehouseError::from_client("read known events", source))
 }
 
+/// The ids that [`EventId::partition`] puts into `partition`: the first eight bytes, as a big-endian
+/// number, modulo the number of partitions.
+pub(crate) fn event_ids_of_partition(
+    warehouse: &Warehouse,
+    partition: u32,
+    num_partitions: u32,
+) -> Result<RowCursor<IdRow>, WarehouseError> {
+    client(warehouse)
+        .query(
+            "SELECT event_id FROM cost_event_ids WHERE \
+             reinterpretAsUInt64(reverse(substring(UUIDStringToNum(toString(event_id)), 1, 8))) \
+             % {num_partitions:UInt32} = {partition:UInt32}",
+        )
+        .param("num_partitions", num_partitions)
+        .param("partition", partition)
+        .fetch::<IdRow>()
+        .map_err(|source| WarehouseError::from_client("read known events", source))
+}
+
 pub(crate) async fn next_event_id(ids: &mut RowCursor<IdRow>) -> Result<Option<EventId>, WarehouseError> {
     let row = ids
         .next()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use control::ControlStore;
 use event_log::{EventLog, LocalLog, LogError, TopicPartition};
-use processor::{Processor, Progress};
+use processor::{Processor, ProcessorConfig, Progress, layout};
 use schemas::topic;
 use tokio::sync::watch;
 use warehouse::Warehouse;
@@ -35,8 +35,8 @@ impl Storage {
         let mut event_log = event_log.clone();
         let partitions = count_partitions(&dir.log().join(topic::COST_EVENTS));
         event_log.event_log_partitions = event_log.event_log_partitions.max(partitions);
-        event_log.event_log_retention_bytes = 0;
-        event_log.event_log_retention_hours = 0;
+        event_log.retention.event_log_retention_bytes = 0;
+        event_log.retention.event_log_retention_hours = 0;
         Self::open_parts(dir, event_log).await
     }
 
@@ -60,7 +60,15 @@ impl Storage {
         batch: &BatchConfig,
         warehouse: &Warehouse,
     ) -> Result<Processor, CommandError> {
-        Ok(Processor::start(batch.processor(), Arc::clone(&self.log), warehouse.clone()).await?)
+        // The log's lock makes this the only processor, so it may spread events anew.
+        let num_partitions = layout::use_all_partitions(&*self.log, warehouse).await?;
+        let config = ProcessorConfig {
+            num_partitions,
+            ..batch.processor()
+        };
+        let processor = Processor::new(config, Arc::clone(&self.log), warehouse.clone());
+        processor.load_known_events().await?;
+        Ok(processor)
     }
 
     /// Writes out what the log was given, and closes.
@@ -73,7 +81,7 @@ impl Storage {
     /// Returns the end of every partition: what must be processed until all that is acknowledged now is.
     pub(crate) async fn ends(&self, group: &str) -> Result<Progress, CommandError> {
         let mut ends = Progress::new();
-        for name in topic::ALL {
+        for name in topic::PROCESSED {
             for partition in 0..self.log.num_partitions(name)? {
                 let topic_partition = TopicPartition::new(name, partition);
                 let position = self.log.position(group, &topic_partition).await?;

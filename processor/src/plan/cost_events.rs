@@ -1,5 +1,7 @@
 //! Cost events: decode, remove duplicates, roll up.
 
+mod misplaced;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
@@ -11,18 +13,19 @@ use schemas::arrow::{cost_event_at, cost_event_schema};
 use schemas::codec::{Rejected, decode_cost_events, encode_event};
 use schemas::id::{EventId, OrgId};
 use schemas::reject::RejectReason;
-use schemas::topic;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use warehouse::Warehouse;
 
 use super::{Prepared, TableInsert, table};
 use crate::batch::Batch;
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, content_type};
 use crate::dedupe::{EventKeys, Verdict, judge};
 use crate::error::ProcessorError;
 use crate::rollup::{RollUpInput, roll_up_costs};
 use crate::stats::TopicCounts;
+use crate::writer::retrying;
+use misplaced::{Misplaced, split_off_misplaced};
 
 /// The plan of topic [`topic::COST_EVENTS`].
 #[derive(Debug)]
@@ -37,6 +40,7 @@ struct Decoded {
     /// Offset, and place within its record, of each row.
     places: Vec<(u64, u32)>,
     dead_letters: DeadLetters,
+    moved: Misplaced,
 }
 
 impl CostEventPlan {
@@ -44,10 +48,17 @@ impl CostEventPlan {
         Self { warehouse, known }
     }
 
+    pub(crate) async fn load(&self, partition: u32) -> Result<(), ProcessorError> {
+        retrying("load the ids of known events", || async {
+            Ok(self.known.load_partition(&self.warehouse, partition).await?)
+        })
+        .await
+    }
+
     pub(crate) async fn prepare(&self, batch: Arc<Batch>) -> Result<Prepared, ProcessorError> {
         let decoding = Arc::clone(&batch);
         let decoded = spawn_blocking(move || decode(&decoding)).await??;
-        let candidates = self.candidates(&decoded.rows)?;
+        let candidates = self.candidates(&batch, &decoded.rows)?;
         let ignoring = BatchRange {
             partition: batch.topic_partition.partition,
             start: batch.start,
@@ -62,16 +73,17 @@ impl CostEventPlan {
         .await?
     }
 
-    /// Returns the events that may have been counted before.
-    fn candidates(&self, rows: &RecordBatch) -> Result<Vec<(OrgId, EventId)>, ProcessorError> {
+    /// Returns the events that may have been counted before. The filter speaks for the layout in
+    /// force; in the replay of a batch of an older one, all of them may.
+    fn candidates(&self, batch: &Batch, rows: &RecordBatch) -> Result<Vec<(OrgId, EventId)>, ProcessorError> {
         let keys = EventKeys::of(rows)?;
         let ids = (0..rows.num_rows()).map(|row| (keys.event_id(row), keys.org_id(row)));
-        Ok(self
-            .known
-            .maybe_known(ids)
-            .into_iter()
-            .map(|(event, org)| (org, event))
-            .collect())
+        let candidates = if batch.num_partitions == self.known.num_partitions() {
+            self.known.maybe_known(ids)
+        } else {
+            ids.collect()
+        };
+        Ok(candidates.into_iter().map(|(event, org)| (org, event)).collect())
     }
 
     pub(crate) fn written(&self, prepared: &Prepared) {
@@ -84,12 +96,7 @@ fn decode(batch: &Batch) -> Result<Decoded, ProcessorError> {
     let mut parts = Vec::with_capacity(batch.records.len());
     let mut places = Vec::new();
     for record in &batch.records {
-        let content_type = record
-            .headers
-            .iter()
-            .find(|(name, _)| name == topic::CONTENT_TYPE);
-        let content_type = content_type.map_or(&b""[..], |(_, value)| value);
-        match decode_cost_events(content_type, Buffer::from(record.value.clone())) {
+        match decode_cost_events(content_type(record), Buffer::from(record.value.clone())) {
             Ok(batches) => {
                 let mut row_index = 0;
                 for part in batches {
@@ -103,10 +110,13 @@ fn decode(batch: &Batch) -> Result<Decoded, ProcessorError> {
             Err(rejected) => dead_letters.push_record(record, rejected),
         }
     }
+    let rows = concat_batches(&cost_event_schema(), &parts)?;
+    let (rows, places, moved) = split_off_misplaced(batch, rows, places)?;
     Ok(Decoded {
-        rows: concat_batches(&cost_event_schema(), &parts)?,
+        rows,
         places,
         dead_letters,
+        moved,
     })
 }
 
@@ -121,8 +131,12 @@ fn finish(
         rows,
         places,
         mut dead_letters,
+        moved,
     } = decoded;
-    let mut counts = TopicCounts::default();
+    let mut counts = TopicCounts {
+        moved: moved.num_events,
+        ..TopicCounts::default()
+    };
     for (row, verdict) in verdicts.iter().enumerate() {
         match verdict {
             Verdict::New => counts.inserted += 1,
@@ -165,7 +179,11 @@ fn finish(
             .into_iter()
             .map(|(table, rows)| TableInsert { table, rows }),
     );
-    Prepared::new(batch, inserts, dead_letters, counts, new_ids)
+    let prepared = Prepared::new(batch, inserts, dead_letters, counts, new_ids)?;
+    Ok(Prepared {
+        moved: moved.records,
+        ..prepared
+    })
 }
 
 /// The rows of `cost_event_ids`.

@@ -135,6 +135,16 @@ impl Cluster {
         }
     }
 
+    /// Returns how many members `group` has.
+    pub(super) fn num_members(&self, group: &str) -> Result<usize, LogError> {
+        let listed = self
+            .client
+            .fetch_group_list(Some(group), self.config.request_timeout)
+            .map_err(backend("count the members of a group"))?;
+        let groups = listed.groups().iter().filter(|found| found.name() == group);
+        Ok(groups.map(|found| found.members().len()).sum())
+    }
+
     /// Returns the earliest offset that is kept, and the end.
     pub(super) fn bounds(&self, id: &TopicPartition) -> Result<(u64, u64), LogError> {
         const WHAT: &str = "look up the bounds of a partition";

@@ -207,6 +207,7 @@ mod tests {
             partitions: 4,
             retention_bytes: Some(1000),
             retention: None,
+            waits_for_groups: true,
         }
     }
 

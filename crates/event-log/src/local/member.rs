@@ -20,11 +20,47 @@ const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The only epoch: nothing takes a partition away.
 const EPOCH: u64 = 1;
 
+/// Who reads the log in this process.
+#[derive(Debug, Default)]
+pub(super) struct Members(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Members {
+    pub(super) fn count(&self, group: &str) -> usize {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(group).copied().unwrap_or(0)
+    }
+
+    fn enter(&self, group: &str) -> Membership {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(group.to_owned()).or_default() += 1;
+        Membership {
+            group: group.to_owned(),
+            counts: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// A place in a group, until it is dropped.
+#[derive(Debug)]
+struct Membership {
+    group: String,
+    counts: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.group) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
 /// A member of a group. It owns all partitions of its topics for ever: one process reads the local log.
 #[derive(Debug)]
 pub(super) struct LocalMember {
     core: Arc<Core>,
-    group: String,
+    membership: Membership,
     partitions: BTreeMap<TopicPartition, (Arc<PartitionLog>, Arc<CommitFile>)>,
     assignment: watch::Sender<BTreeMap<TopicPartition, u64>>,
     /// Where the last read of each partition ended.
@@ -41,8 +77,8 @@ impl LocalMember {
         }
         let assignment = watch::Sender::new(partitions.keys().map(|id| (id.clone(), EPOCH)).collect());
         Ok(Self {
+            membership: core.members.enter(group),
             core,
-            group: group.to_owned(),
             partitions,
             assignment,
             cursors: Mutex::default(),
@@ -127,7 +163,7 @@ impl GroupMember for LocalMember {
         let (log, commits) = self.partition(topic_partition)?;
         if epoch != EPOCH {
             return Err(LogError::Fenced {
-                group: self.group.clone(),
+                group: self.membership.group.clone(),
                 topic_partition: topic_partition.clone(),
             });
         }

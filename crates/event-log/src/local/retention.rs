@@ -10,10 +10,12 @@ use super::segment::Segment;
 use crate::LogError;
 
 /// How long a topic's records are kept; no limit where absent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
     pub(super) max_bytes: Option<u64>,
     pub(super) max_age: Option<Duration>,
+    /// Whether nothing goes that a group has not processed.
+    pub(super) waits_for_groups: bool,
 }
 
 /// What the rule needs to know of one segment.
@@ -47,9 +49,15 @@ impl Retention {
 }
 
 /// Removes the segments of `log` that passed a limit and lie wholly below `processed`, the smallest
-/// offset that any group has committed. Without a group (`None`) all stay.
+/// offset that any group has committed. Without a group (`None`) all stay. Where groups are not waited
+/// for, `processed` does not matter.
 pub(super) fn apply(log: &PartitionLog, retention: Retention, processed: Option<u64>, now_ms: i64) {
-    let Some(processed) = processed else { return };
+    let may_go_below = if retention.waits_for_groups {
+        processed
+    } else {
+        Some(u64::MAX)
+    };
+    let Some(processed) = may_go_below else { return };
     let segments = log.segments();
     let extents: Vec<Extent> = segments
         .windows(2)
@@ -108,6 +116,7 @@ mod tests {
         let retention = Retention {
             max_bytes: Some(250),
             max_age: None,
+            waits_for_groups: true,
         };
         assert_eq!(retention.num_expired(&SEALED, 50, 30, 0), 1);
         assert_eq!(retention.num_expired(&SEALED, 51, 30, 0), 2);
@@ -118,12 +127,14 @@ mod tests {
         let retention = Retention {
             max_bytes: None,
             max_age: Some(Duration::from_secs(1)),
+            waits_for_groups: true,
         };
         assert_eq!(retention.num_expired(&SEALED, 0, 30, 3000), 1);
         assert_eq!(retention.num_expired(&SEALED, 0, 30, 9000), 3);
         let forever = Retention {
             max_bytes: None,
             max_age: Some(Duration::MAX),
+            waits_for_groups: true,
         };
         assert_eq!(forever.num_expired(&SEALED, 0, 30, 9000), 0);
     }
@@ -133,6 +144,7 @@ mod tests {
         let retention = Retention {
             max_bytes: Some(0),
             max_age: None,
+            waits_for_groups: true,
         };
         assert_eq!(retention.num_expired(&SEALED, 0, 19, 0), 1);
         assert_eq!(retention.num_expired(&SEALED, 0, 0, 0), 0);

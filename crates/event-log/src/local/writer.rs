@@ -294,7 +294,15 @@ mod tests {
         let (log, _) = PartitionLog::open(dir.path(), TopicPartition::new("t", 0)).unwrap();
         // A device takes every write and refuses every sync.
         let device = ActiveSegment::on_device("/dev/null");
-        let partition = PartitionWriter::new(Arc::clone(&log), device, Retention::default());
+        let partition = PartitionWriter::new(
+            Arc::clone(&log),
+            device,
+            Retention {
+                max_bytes: None,
+                max_age: None,
+                waits_for_groups: true,
+            },
+        );
         let commits = Arc::new(CommitStore::load(dir.path()).unwrap());
         let queue = AppendQueue::start(Writer::new(
             vec![partition],

@@ -42,6 +42,7 @@ macro_rules! contract_tests {
             unknown_places_are_errors
             a_refused_batch_leaves_nothing
             a_commit_of_another_epoch_is_fenced
+            members_are_counted_until_they_leave
             shutdown_ends_reads_and_refuses_calls
         );
     };
@@ -489,6 +490,27 @@ async fn a_commit_of_another_epoch_is_fenced(backend: &dyn Backend) {
     );
     assert!(!refused.is_retryable());
     assert_eq!(member.committed(&tp).await.unwrap().unwrap().offset, 1);
+}
+
+async fn members_are_counted_until_they_leave(backend: &dyn Backend) {
+    let log = backend.open(&[topic("t", 2)]).await;
+    assert_eq!(log.num_members("g").await.unwrap(), 0);
+    let first = log.join("g", &["t"]).await.unwrap();
+    let second = log.join("g", &["t"]).await.unwrap();
+    wait_for_members(&*log, 2).await;
+    drop(first);
+    wait_for_members(&*log, 1).await;
+    drop(second);
+    wait_for_members(&*log, 0).await;
+}
+
+async fn wait_for_members(log: &dyn EventLog, expected: usize) {
+    let counted = async {
+        while log.num_members("g").await.unwrap() != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, counted).await.unwrap();
 }
 
 async fn shutdown_ends_reads_and_refuses_calls(backend: &dyn Backend) {

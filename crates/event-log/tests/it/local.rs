@@ -132,6 +132,21 @@ async fn append_20(log: &LocalLog) {
 }
 
 #[tokio::test]
+async fn a_topic_that_waits_for_no_group_keeps_to_its_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = with_retention(dir.path(), Some(3000), None);
+    config.topics[0].waits_for_groups = false;
+    let log = LocalLog::open(config).unwrap();
+    append_20(&log).await;
+    let position = log
+        .position("nobody", &TopicPartition::new("t", 0))
+        .await
+        .unwrap();
+    assert_eq!(position.end, 20);
+    assert!(position.earliest >= 10, "{position:?}");
+}
+
+#[tokio::test]
 async fn retention_waits_for_the_slowest_group() {
     let dir = tempfile::tempdir().unwrap();
     let tp = TopicPartition::new("t", 0);

@@ -17,6 +17,7 @@ pub(crate) fn topic(name: &str, partitions: u32) -> TopicSpec {
         partitions,
         retention_bytes: None,
         retention: None,
+        waits_for_groups: true,
     }
 }
 

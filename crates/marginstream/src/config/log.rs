@@ -8,6 +8,9 @@ use event_log::{LocalLogConfig, SyncPolicy, TopicSpec};
 use processor::ProcessorConfig;
 use schemas::topic;
 
+/// Dead letters that the topic keeps, in bytes.
+pub(super) const DEAD_LETTERS_RETENTION_BYTES: u64 = 1 << 30;
+
 /// The event log.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Event log")]
@@ -23,19 +26,9 @@ pub struct EventLogConfig {
     #[arg(long, env = "MARGINSTREAM_EVENT_LOG_PARTITIONS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub event_log_partitions: u32,
 
-    /// Bytes of processed cost events that each partition keeps for a replay; 0 keeps all.
-    #[arg(long, env = "MARGINSTREAM_EVENT_LOG_RETENTION_BYTES", value_name = "BYTES", default_value_t = 4 << 30)]
-    pub event_log_retention_bytes: u64,
-
-    /// Age, in hours since arrival, after which processed cost events leave the log; 0 keeps them. What
-    /// is not processed yet always stays.
-    #[arg(
-        long,
-        env = "MARGINSTREAM_EVENT_LOG_RETENTION_HOURS",
-        value_name = "HOURS",
-        default_value_t = 168
-    )]
-    pub event_log_retention_hours: u32,
+    /// How long cost events stay.
+    #[command(flatten)]
+    pub retention: RetentionArgs,
 
     /// Size at which a file of the log is closed and the next one begun, in bytes. Retention frees
     /// whole files.
@@ -43,16 +36,47 @@ pub struct EventLogConfig {
     pub event_log_segment_bytes: u64,
 }
 
+/// How long cost events stay in the log.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Event log")]
+pub struct RetentionArgs {
+    /// Bytes of cost events that each partition keeps for a replay; 0 keeps all. The local log keeps
+    /// what is not processed yet in any case; Kafka does not know what is processed, so there it must
+    /// hold what comes in while no processor runs.
+    #[arg(long, env = "MARGINSTREAM_EVENT_LOG_RETENTION_BYTES", value_name = "BYTES", default_value_t = 4 << 30)]
+    pub event_log_retention_bytes: u64,
+
+    /// Age, in hours since arrival, after which cost events leave the log; 0 keeps them. What is not
+    /// processed yet is treated as above.
+    #[arg(
+        long,
+        env = "MARGINSTREAM_EVENT_LOG_RETENTION_HOURS",
+        value_name = "HOURS",
+        default_value_t = 168
+    )]
+    pub event_log_retention_hours: u32,
+}
+
+impl RetentionArgs {
+    pub(super) fn bytes(&self) -> Option<u64> {
+        (self.event_log_retention_bytes > 0).then_some(self.event_log_retention_bytes)
+    }
+
+    pub(super) fn age(&self) -> Option<Duration> {
+        let hours = u64::from(self.event_log_retention_hours);
+        (hours > 0).then_some(Duration::from_secs(hours * 3600))
+    }
+}
+
 impl EventLogConfig {
     /// Returns the settings of the log in `dir`.
     pub(crate) fn local(&self, dir: &Path) -> LocalLogConfig {
-        let retained = |value: u64| (value > 0).then_some(value);
         let cost_events = TopicSpec {
             name: topic::COST_EVENTS.to_owned(),
             partitions: self.event_log_partitions,
-            retention_bytes: retained(self.event_log_retention_bytes),
-            retention: retained(self.event_log_retention_hours.into())
-                .map(|hours| Duration::from_secs(hours * 3600)),
+            retention_bytes: self.retention.bytes(),
+            retention: self.retention.age(),
+            waits_for_groups: true,
         };
         // Few and small, and all that a rebuild of revenue and mappings needs.
         let kept = |name: &str| TopicSpec {
@@ -60,8 +84,20 @@ impl EventLogConfig {
             partitions: 1,
             retention_bytes: None,
             retention: None,
+            waits_for_groups: true,
         };
-        let topics = vec![cost_events, kept(topic::INVOICES), kept(topic::DIMENSIONS)];
+        // Nobody here consumes it, so a limit alone decides; the table keeps all.
+        let dead_letters = TopicSpec {
+            retention_bytes: Some(DEAD_LETTERS_RETENTION_BYTES),
+            waits_for_groups: false,
+            ..kept(topic::DEAD_LETTERS)
+        };
+        let topics = vec![
+            cost_events,
+            kept(topic::INVOICES),
+            kept(topic::DIMENSIONS),
+            dead_letters,
+        ];
         LocalLogConfig {
             sync: self.event_log_sync,
             segment_bytes: self.event_log_segment_bytes,
@@ -86,10 +122,14 @@ pub struct BatchConfig {
 }
 
 impl BatchConfig {
+    /// The processors' consumer group.
+    pub(crate) const GROUP: &str = "processor";
+
     pub(crate) fn processor(&self) -> ProcessorConfig {
         ProcessorConfig {
             max_batch_bytes: usize::try_from(self.batch_max_bytes).unwrap_or(usize::MAX),
             max_batch_age: Duration::from_millis(self.batch_max_age_ms),
+            group: Self::GROUP.to_owned(),
             ..ProcessorConfig::default()
         }
     }
