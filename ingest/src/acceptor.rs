@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event_log::{AppendRecord, EventLog, TopicPartition};
-use known_events::{KnownEvent, KnownEvents, lookup_known_events};
+use known_events::{KnownEvent, KnownEvents};
 use schemas::codec::encode_event;
 use schemas::cost_event::CostEvent;
 use schemas::id::{EventId, OrgId};
@@ -17,12 +17,12 @@ use schemas::time::TimestampMs;
 use schemas::topic;
 use telemetry::crash_point;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use warehouse::Warehouse;
 
 use crate::IngestParts;
 use crate::batch::EventBatch;
 use crate::claims::{Claim, ClaimGroup, Claims};
 use crate::error::IngestError;
+use crate::lookups::Lookups;
 
 /// How far the processor came: the next offset of each partition.
 pub type Progress = BTreeMap<TopicPartition, u64>;
@@ -34,7 +34,7 @@ const MAX_CHUNKS: usize = 8;
 #[derive(Debug)]
 pub struct Acceptor {
     log: Arc<dyn EventLog>,
-    warehouse: Warehouse,
+    lookups: Lookups,
     known: Arc<KnownEvents>,
     progress: watch::Receiver<Progress>,
     claims: Claims,
@@ -67,9 +67,9 @@ impl BatchOutcome {
 impl Acceptor {
     pub(crate) fn new(parts: IngestParts) -> Result<Self, IngestError> {
         Ok(Self {
-            num_partitions: parts.log.num_partitions(topic::COST_EVENTS)?,
+            num_partitions: parts.known.num_partitions(),
             log: parts.log,
-            warehouse: parts.warehouse,
+            lookups: Lookups::new(parts.warehouse),
             known: parts.known,
             progress: parts.progress,
             claims: Claims::default(),
@@ -140,7 +140,7 @@ impl Acceptor {
         // A claim may itself be a copy of an event that was counted long ago.
         let known = self
             .look_up(&[(org_id, id)])
-            .await?
+            .await
             .remove(&id)
             .map(|known| (known.created_at, known.content_hash));
         let first = known.or_else(|| claim.map(|claim| (claim.created_at, claim.content_hash)));
@@ -196,13 +196,10 @@ impl Acceptor {
         })
     }
 
-    async fn look_up(
-        &self,
-        events: &[(OrgId, EventId)],
-    ) -> Result<HashMap<EventId, KnownEvent>, IngestError> {
+    async fn look_up(&self, events: &[(OrgId, EventId)]) -> HashMap<EventId, KnownEvent> {
         let maybe = self.known.maybe_known(events.iter().map(|(org, id)| (*id, *org)));
         let ids: Vec<_> = maybe.into_iter().map(|(id, org)| (org, id)).collect();
-        Ok(lookup_known_events(&self.warehouse, &ids, None).await?)
+        self.lookups.look_up(&ids).await
     }
 
     /// Claims the events of a batch that no request has brought yet. To be followed by
@@ -236,7 +233,7 @@ impl Acceptor {
         } = claimed;
         let known = self
             .look_up(&batch.org_and_ids_where(|row| standing[row].is_none()))
-            .await?;
+            .await;
         let mut events = Vec::with_capacity(batch.len());
         let mut is_conflict = vec![false; batch.len()];
         for (row, (id, created_at, hash)) in batch.keys().enumerate() {

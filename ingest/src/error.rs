@@ -3,7 +3,6 @@
 use arrow::error::ArrowError;
 use event_log::LogError;
 use marginstream_http::ApiError;
-use warehouse::WarehouseError;
 
 /// Why events could not be accepted.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +10,6 @@ pub enum IngestError {
     /// The event log did not take the records.
     #[error("append to the event log failed")]
     Log(#[from] LogError),
-    /// Known events could not be looked up.
-    #[error("look-up of known events failed")]
-    Warehouse(#[from] WarehouseError),
     /// Columns could not be built.
     #[error("encoding events failed")]
     Arrow(#[from] ArrowError),
@@ -40,7 +36,6 @@ impl IngestError {
             Self::Log(error) => {
                 error.is_retryable() || matches!(error, LogError::Closed | LogError::SyncFailed { .. })
             }
-            Self::Warehouse(error) => error.is_retryable(),
             Self::Behind | Self::FirstCopyFailed => true,
             Self::Arrow(_) | Self::Json(_) | Self::Panicked(_) => false,
         }

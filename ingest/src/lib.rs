@@ -5,8 +5,10 @@ mod acceptor;
 mod batch;
 mod claims;
 mod error;
+mod follow;
 pub mod invoices;
 mod lines;
+mod lookups;
 pub mod outbox;
 mod overrides;
 mod routes;
@@ -23,6 +25,7 @@ use warehouse::Warehouse;
 
 pub use acceptor::{Acceptor, Progress};
 pub use error::IngestError;
+pub use follow::Follower;
 
 /// What ingest stands on.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub struct IngestParts {
     pub log: Arc<dyn EventLog>,
     /// Where events that were counted long ago are looked up.
     pub warehouse: Warehouse,
-    /// The filter of counted events, kept up to date by the processor.
+    /// The filter of counted events, kept up to date by the processor or a [`Follower`].
     pub known: Arc<KnownEvents>,
     /// How far the processor came.
     pub progress: watch::Receiver<Progress>,
