@@ -8,7 +8,10 @@ use schemas::access::Tier;
 use schemas::id::{InvalidId, OrgId};
 use schemas::period::{InvalidPeriod, Period};
 
-use crate::config::{Config, DataConfig, TelemetryConfig};
+use crate::config::{
+    BackendArgs, Config, DataConfig, IngestConfig, MigrateConfig, ProcessorConfig, QueryApiConfig,
+    TelemetryConfig,
+};
 use crate::error::EXIT_CODES;
 
 /// Which customers make money: joins what agents cost with what customers paid.
@@ -34,6 +37,19 @@ pub(crate) enum Command {
     /// setting is a flag, a variable MARGINSTREAM_... and a key of the configuration file.
     #[command(after_help = EXIT_CODES)]
     Standalone(Box<Config>),
+    /// Run ingest alone: HTTP in, Kafka out. As many as the load needs, behind a load balancer.
+    #[command(after_help = EXIT_CODES)]
+    Ingest(Box<IngestConfig>),
+    /// Run the processor alone: Kafka in, ClickHouse out. At most as many as there are partitions share
+    /// the work.
+    #[command(after_help = EXIT_CODES)]
+    Processor(Box<ProcessorConfig>),
+    /// Run the query API alone: HTTP out of ClickHouse and the control store.
+    #[command(after_help = EXIT_CODES)]
+    QueryApi(Box<QueryApiConfig>),
+    /// Bring topics and tables of the distributed backends to the newest version. The services do so at
+    /// their start too.
+    Migrate(Box<MigrateConfig>),
     /// Set up organizations.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -84,12 +100,17 @@ pub(crate) enum LogCommand {
     /// Verify every checksum of the event log, and set aside what does not hold, keeping all records
     /// that are intact. Only while no server runs.
     Repair(DataConfig),
+    /// Spread cost events over all partitions of their topic, after partitions were added. Only while no
+    /// processor runs. Standalone does this by itself.
+    UsePartitions(Box<MigrateConfig>),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BootstrapArgs {
     #[command(flatten)]
     pub(crate) data: DataConfig,
+    #[command(flatten)]
+    pub(crate) backends: BackendArgs,
     /// Name of the organization, 1 to 50 characters.
     #[arg(long, value_name = "NAME")]
     pub(crate) org: String,
@@ -108,6 +129,8 @@ pub(crate) struct BootstrapArgs {
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) data: DataConfig,
+    #[command(flatten)]
+    pub(crate) backends: BackendArgs,
     /// The organization's id; may be left out where there is only one.
     #[arg(long, value_name = "ORG_ID", value_parser = parse_org)]
     pub(crate) org: Option<OrgId>,
@@ -120,6 +143,8 @@ pub(crate) struct ImportArgs {
 pub(crate) struct ReconcileArgs {
     #[command(flatten)]
     pub(crate) data: DataConfig,
+    #[command(flatten)]
+    pub(crate) backends: BackendArgs,
     /// Add to each roll-up what it lacks.
     #[arg(long)]
     pub(crate) repair: bool,
@@ -132,6 +157,8 @@ pub(crate) struct ReconcileArgs {
 pub(crate) struct MarginsArgs {
     #[command(flatten)]
     pub(crate) data: DataConfig,
+    #[command(flatten)]
+    pub(crate) backends: BackendArgs,
     /// The organization's id; may be left out where there is only one.
     #[arg(long, value_name = "ORG_ID", value_parser = parse_org)]
     pub(crate) org: Option<OrgId>,

@@ -13,13 +13,31 @@ use std::io::Write;
 use crate::cli::{AdminCommand, Command, InvoicesCommand, LogCommand};
 use crate::config::file::FileSettings;
 use crate::demo;
+use crate::distributed;
 use crate::error::{CommandError, Outcome};
+use crate::signals::stop_on_signal;
 
 /// Runs one subcommand. `settings` are those of the configuration file, for the commands that do not
 /// have each as a flag.
 pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Outcome, CommandError> {
     match command {
         Command::Standalone(config) => standalone::run(*config).await,
+        Command::Ingest(config) => {
+            distributed::run_ingest(*config, stop_on_signal()?).await?;
+            Ok(Outcome::Done)
+        }
+        Command::Processor(config) => {
+            distributed::run_processor(*config, stop_on_signal()?).await?;
+            Ok(Outcome::Done)
+        }
+        Command::QueryApi(config) => {
+            distributed::run_query_api(*config, stop_on_signal()?).await?;
+            Ok(Outcome::Done)
+        }
+        Command::Migrate(config) => {
+            print(&distributed::migrate(&config).await?)?;
+            Ok(Outcome::Done)
+        }
         Command::Admin(AdminCommand::Bootstrap(args)) => bootstrap::run(args).await,
         Command::Invoices(InvoicesCommand::Import(args)) => import::run(args, settings.resolve()?).await,
         Command::Reconcile(args) => reconcile::run(args, settings.resolve()?).await,
@@ -27,6 +45,7 @@ pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Out
         Command::Demo(args) => demo::run(args, settings.resolve()?).await,
         Command::Clickhouse(args) => clickhouse::run(args, settings.resolve()?).await,
         Command::Log(LogCommand::Repair(data)) => log::repair(&data.data).await,
+        Command::Log(LogCommand::UsePartitions(config)) => log::use_partitions(&config).await,
     }
 }
 

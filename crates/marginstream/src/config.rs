@@ -6,6 +6,8 @@ pub(crate) mod file;
 mod http;
 mod limits;
 mod log;
+mod remote;
+mod services;
 mod spelling;
 mod storage;
 
@@ -15,7 +17,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 pub use http::HttpArgs;
 pub use limits::{LimitArgs, TierRates};
-pub use log::{BatchConfig, EventLogConfig};
+pub use log::{BatchConfig, EventLogConfig, RetentionArgs};
+pub use remote::{BackendArgs, KafkaArgs};
+pub use services::{IngestConfig, MigrateConfig, ProcessorConfig, QueryApiConfig};
 pub use storage::{ClickHouseConfig, DataConfig};
 
 /// A setting that cannot be used, or a file that cannot be read.
@@ -73,6 +77,10 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+}
+
+fn conflict(name: &'static str, reason: String) -> ConfigError {
+    ConfigError::Conflict { name, reason }
 }
 
 fn hint(suggestion: Option<&str>) -> String {
@@ -161,18 +169,18 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Conflict`], which names the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let conflict = |name, reason: &str| {
-            Err(ConfigError::Conflict {
-                name,
-                reason: reason.to_owned(),
-            })
-        };
         let (public, clickhouse) = (self.http.listen, self.clickhouse.clickhouse_listen);
         if public == clickhouse && public.port() != 0 {
-            return conflict("clickhouse-listen", "must differ from --listen");
+            return Err(conflict(
+                "clickhouse-listen",
+                "must differ from --listen".to_owned(),
+            ));
         }
         if self.batch.batch_max_bytes > self.event_log.event_log_segment_bytes {
-            return conflict("batch-max-bytes", "must not exceed --event-log-segment-bytes");
+            return Err(conflict(
+                "batch-max-bytes",
+                "must not exceed --event-log-segment-bytes".to_owned(),
+            ));
         }
         self.clickhouse.validate()
     }

@@ -123,7 +123,7 @@ async fn running_server(data: &std::path::Path, config: &Config) -> Result<Optio
     if !data.join("operator.sock").exists() {
         return Ok(None);
     }
-    let session = OperatorSession::open(data, config.clone()).await?;
+    let session = OperatorSession::open_local(data, config.clone()).await?;
     let status = session.status().await;
     session.close().await?;
     Ok(status?.map(|status| status.url))
@@ -136,7 +136,7 @@ async fn show(args: &DemoArgs, place: &Place) -> Result<Outcome, CommandError> {
     let started = Instant::now();
     demo.send_mappings(&season).await?;
     let config = Config::on_free_ports(place.data.clone())?;
-    demo.send_invoices(&season, OperatorSession::open(&place.data, config).await?)
+    demo.send_invoices(&season, OperatorSession::open_local(&place.data, config).await?)
         .await?;
     let sent = demo.send_events(&season, args.seed).await?;
     let elapsed = started.elapsed();

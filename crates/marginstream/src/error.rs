@@ -117,6 +117,18 @@ impl CommandError {
         move |source| Self::File { what, path, source }
     }
 
+    /// Tells whether the same work may succeed later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_retryable(),
+            Self::Control(error) => error.is_retryable(),
+            Self::Warehouse(error) => error.is_retryable(),
+            Self::Processor(error) => error.is_retryable(),
+            Self::Ingest(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Usage(_) => ExitCode::from(2),

@@ -10,14 +10,17 @@ mod commands;
 pub mod config;
 mod data_dir;
 mod demo;
+mod distributed;
 mod error;
 mod operator;
 mod progress;
 pub mod secret;
+mod serve;
 mod signals;
 mod standalone;
 mod storage;
 mod table;
+mod tasks;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -93,7 +96,14 @@ fn log_level(cli: &Cli, matches: &ArgMatches) -> String {
     if is_set || cli.telemetry.log_level != config::DEFAULT_LOG_LEVEL {
         return cli.telemetry.log_level.clone();
     }
-    let serves = matches!(cli.command, Command::Standalone(_) | Command::Clickhouse(_));
+    let serves = matches!(
+        cli.command,
+        Command::Standalone(_)
+            | Command::Ingest(_)
+            | Command::Processor(_)
+            | Command::QueryApi(_)
+            | Command::Clickhouse(_)
+    );
     let default = if serves {
         cli.telemetry.log_level.as_str()
     } else {

@@ -7,21 +7,21 @@
 
 mod engine;
 mod services;
-mod tasks;
 
 use std::net::SocketAddr;
 
 use processor::Processor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::clickhouse::{self, ANALYST_USER, ClickHouse, reachable};
 use crate::config::Config;
-use crate::error::{CommandError, sentence};
+use crate::error::CommandError;
 use crate::operator::{self, Status};
+use crate::serve;
 use crate::storage::{Storage, wait_until_processed};
-use tasks::{Part, Tasks};
+use crate::tasks::{Part, Tasks};
 
 pub(crate) use engine::Engine;
 
@@ -44,7 +44,7 @@ impl Standalone {
     pub(crate) async fn start(config: Config) -> Result<Self, CommandError> {
         config.validate()?;
         let storage = Storage::open(&config.data, &config.event_log).await?;
-        let listener = listen(config.http.listen).await?;
+        let listener = serve::listen(config.http.listen).await?;
         let clickhouse_listener =
             clickhouse::listen(config.clickhouse.clickhouse_listen, "clickhouse-listen").await?;
         let mut tasks = Tasks::default();
@@ -58,7 +58,7 @@ impl Standalone {
                 ready,
             }),
             Err(error) => {
-                tasks.stop_all(&config).await.ok();
+                tasks.stop_all(config.http.deadlines()).await.ok();
                 Err(error)
             }
         }
@@ -104,21 +104,10 @@ impl Standalone {
     /// # Errors
     /// That of a part that ended by itself; the rest is stopped in order all the same.
     pub(crate) async fn run_until(mut self, shutdown: CancellationToken) -> Result<(), CommandError> {
-        let failure = tokio::select! {
-            () = shutdown.cancelled() => None,
-            failure = self.tasks.first_end() => Some(failure),
-        };
-        match &failure {
-            Some(failure) => error!(error = %sentence(failure), "stopping after a failure"),
-            None => info!("stopping"),
-        }
-        let stopped = self.tasks.stop_all(&self.config).await;
+        let outcome = self.tasks.run_until(shutdown, self.config.http.deadlines()).await;
         operator::socket::remove(&self.storage.dir.operator_socket())?;
         let closed = self.storage.close().await;
-        match failure {
-            Some(failure) => Err(failure),
-            None => stopped.and(closed).inspect(|()| info!("stopped, all flushed")),
-        }
+        outcome.and(closed).inspect(|()| info!("stopped, all flushed"))
     }
 }
 
@@ -149,14 +138,4 @@ async fn start_processor(
 
 fn url_of(address: SocketAddr) -> String {
     format!("http://{}", reachable(address))
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
-    let listening = TcpListener::bind(address).await;
-    listening.map_err(|source| CommandError::Bind {
-        what: "the API",
-        flag: "listen",
-        address,
-        source,
-    })
 }

@@ -8,11 +8,16 @@ use serde::Serialize;
 use crate::cli::BootstrapArgs;
 use crate::commands::print;
 use crate::data_dir::DataDir;
+use crate::distributed::open_control;
 use crate::error::{CommandError, Outcome};
 
 pub(super) async fn run(args: BootstrapArgs) -> Result<Outcome, CommandError> {
-    let dir = DataDir::prepare(&args.data.data)?;
-    let control = ControlStore::connect(&dir.control_url()).await?;
+    let control = if args.backends.control.is_some() {
+        open_control(&args.backends).await?
+    } else {
+        let dir = DataDir::prepare(&args.data.data)?;
+        ControlStore::connect(&dir.control_url()).await?
+    };
     let request = BootstrapRequest {
         org_name: args.org,
         email: args.email,

@@ -32,7 +32,7 @@ struct Tally {
 }
 
 pub(super) async fn run(args: ImportArgs, config: Config) -> Result<Outcome, CommandError> {
-    let session = OperatorSession::open(&args.data.data, config).await?;
+    let session = OperatorSession::open(&args.data.data, &args.backends, config).await?;
     let outcome = import(&session, &args).await;
     let closed = session.close().await;
     let tally = outcome?;

@@ -1,10 +1,14 @@
-//! `marginstream log repair`.
+//! `marginstream log`.
 
 use std::path::Path;
 
 use event_log::{LogError, RepairReport};
 
+use processor::layout;
+
 use crate::commands::print;
+use crate::config::MigrateConfig;
+use crate::distributed::{open_log, open_warehouse, refuse_running_processors};
 use crate::error::{CommandError, Outcome};
 
 pub(super) async fn repair(data: &Path) -> Result<Outcome, CommandError> {
@@ -31,6 +35,18 @@ pub(super) async fn repair(data: &Path) -> Result<Outcome, CommandError> {
     for report in &reports {
         print(&describe(report))?;
     }
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn use_partitions(config: &MigrateConfig) -> Result<Outcome, CommandError> {
+    let log = open_log(&config.backends, &config.retention).await?;
+    let warehouse = open_warehouse(&config.backends).await?;
+    refuse_running_processors(&*log, "two that spread events differently would count some twice").await?;
+    let num_partitions = layout::use_all_partitions(&*log, &warehouse).await?;
+    log.shutdown().await?;
+    print(&format!(
+        "cost events are spread over {num_partitions} partitions; start the processors, and restart ingest"
+    ))?;
     Ok(Outcome::Done)
 }
 

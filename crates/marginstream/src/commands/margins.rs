@@ -12,7 +12,7 @@ use crate::table::{MarginTableView, Style};
 
 pub(super) async fn run(args: MarginsArgs, config: Config) -> Result<Outcome, CommandError> {
     let period = args.period.unwrap_or_else(|| Period::containing(Utc::now()));
-    let session = OperatorSession::open(&args.data.data, config).await?;
+    let session = OperatorSession::open(&args.data.data, &args.backends, config).await?;
     let table = match session.choose_org(args.org).await {
         Ok(org) => session.margins(org, period).await,
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use crate::operator::OperatorSession;
 use crate::progress;
 
 pub(super) async fn run(args: ReconcileArgs, config: Config) -> Result<Outcome, CommandError> {
-    let session = OperatorSession::open(&args.data.data, config).await?;
+    let session = OperatorSession::open(&args.data.data, &args.backends, config).await?;
     let spinner = progress::spinner("reconcile").with_message("comparing roll-ups with raw events");
     let report = session.reconcile(args.repair).await;
     spinner.finish_and_clear();

@@ -8,13 +8,13 @@ use clap::{Args, Command, FromArgMatches};
 use toml::Value;
 
 use super::spelling::nearest;
-use super::{Config, ConfigError, TelemetryConfig};
+use super::{BackendArgs, Config, ConfigError, TelemetryConfig};
 
 /// Read from the data directory where no file is named.
 const DEFAULT_NAME: &str = "marginstream.toml";
 pub(super) const ENV_PREFIX: &str = "MARGINSTREAM_";
 /// Tables that may group keys; they have no effect of their own.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 10] = [
     "data",
     "http",
     "clickhouse",
@@ -22,6 +22,8 @@ const TABLES: [&str; 8] = [
     "batches",
     "limits",
     "log",
+    "backends",
+    "kafka",
     "marginstream",
 ];
 
@@ -109,8 +111,8 @@ impl FileSettings {
 
 /// Returns the command that has all settings and nothing else; it does not read the environment.
 fn settings_command() -> Command {
-    let command = TelemetryConfig::augment_args(Config::augment_args(Command::new("marginstream")));
-    command
+    let command = Config::augment_args(Command::new("marginstream"));
+    BackendArgs::augment_args(TelemetryConfig::augment_args(command))
         .no_binary_name(true)
         .mut_args(|arg| arg.env(clap::builder::Resettable::Reset))
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use marginstream_http::client_ip::IpNetwork;
 
+use crate::tasks::Deadlines;
+
 /// The public port and what stands before it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
@@ -45,8 +47,8 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
-    pub(crate) fn shutdown_deadline(&self) -> Duration {
-        Duration::from_secs(self.shutdown_secs)
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines::new(Duration::from_secs(self.shutdown_secs), self.drain_deadline())
     }
 
     pub(crate) fn drain_deadline(&self) -> Duration {

@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep};
 use super::margins::fetch_table;
 use super::server::Status;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{BackendArgs, Config, RetentionArgs};
 use crate::data_dir::DataDir;
+use crate::distributed;
 use crate::error::CommandError;
 use crate::standalone::Engine;
 use crate::storage::Storage;
@@ -32,22 +33,58 @@ enum Access {
     Server(Client),
     /// This process, which holds the log's lock: there is no server.
     Own(Storage),
+    /// This process, beside the services that share these backends.
+    Remote(Remote),
+}
+
+/// The backends that the commands need, opened when they do.
+#[derive(Debug)]
+struct Remote {
+    backends: BackendArgs,
+    retention: RetentionArgs,
+}
+
+impl Remote {
+    async fn refuse_running_processors(&self) -> Result<(), CommandError> {
+        let log = distributed::open_log(&self.backends, &self.retention).await?;
+        let because = "what they are writing would be repaired too";
+        let refused = distributed::refuse_running_processors(&*log, because).await;
+        log.shutdown().await?;
+        refused
+    }
 }
 
 /// Access to a data directory, held while one command works.
 #[derive(Debug)]
 pub(crate) struct OperatorSession {
     access: Access,
-    control: ControlStore,
+    control: Option<ControlStore>,
     config: Config,
 }
 
 impl OperatorSession {
-    /// Reaches the server of `data`, or takes the data directory where none runs.
+    /// Reaches the backends where they are named; else the server of `data`, or takes the data
+    /// directory where none runs.
     ///
     /// # Errors
     /// [`CommandError::Busy`] where another process holds the directory and does not answer.
-    pub(crate) async fn open(data: &Path, mut config: Config) -> Result<Self, CommandError> {
+    pub(crate) async fn open(
+        data: &Path,
+        backends: &BackendArgs,
+        config: Config,
+    ) -> Result<Self, CommandError> {
+        if backends.is_named() {
+            Self::open_remote(backends, config).await
+        } else {
+            Self::open_local(data, config).await
+        }
+    }
+
+    /// Reaches the server of `data`, or takes the data directory where none runs.
+    ///
+    /// # Errors
+    /// As [`OperatorSession::open`].
+    pub(crate) async fn open_local(data: &Path, mut config: Config) -> Result<Self, CommandError> {
         let dir = DataDir::existing(data)?;
         config.data.data = dir.path().to_path_buf();
         let client = Client::of_socket(dir.operator_socket());
@@ -58,7 +95,7 @@ impl OperatorSession {
                     let control = ControlStore::connect(&dir.control_url()).await?;
                     return Ok(Self {
                         access: Access::Server(client),
-                        control,
+                        control: Some(control),
                         config,
                     });
                 }
@@ -70,7 +107,7 @@ impl OperatorSession {
                     let control = storage.control.clone();
                     return Ok(Self {
                         access: Access::Own(storage),
-                        control,
+                        control: Some(control),
                         config,
                     });
                 }
@@ -83,18 +120,45 @@ impl OperatorSession {
         }
     }
 
+    async fn open_remote(backends: &BackendArgs, config: Config) -> Result<Self, CommandError> {
+        let remote = Remote {
+            backends: backends.clone(),
+            retention: config.event_log.retention.clone(),
+        };
+        // Not every command needs it.
+        let control = match &backends.control {
+            Some(_) => Some(distributed::open_control(backends).await?),
+            None => None,
+        };
+        Ok(Self {
+            control,
+            access: Access::Remote(remote),
+            config,
+        })
+    }
+
+    fn control(&self) -> Result<&ControlStore, CommandError> {
+        let missing = || CommandError::Usage("this command needs --control".to_owned());
+        self.control.as_ref().ok_or_else(missing)
+    }
+
     /// Returns the organization that `org` names by id, or the only one.
     ///
     /// # Errors
     /// [`CommandError::Usage`] where there is none, or where there are several to choose from.
     pub(crate) async fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
-        choose_org(&self.control.list_orgs().await?, org).map_err(CommandError::Usage)
+        choose_org(&self.control()?.list_orgs().await?, org).map_err(CommandError::Usage)
     }
 
     /// Publishes states of invoices; durable when it returns. Repeating is safe.
     pub(crate) async fn publish_invoices(&self, records: &[InvoiceRecord]) -> Result<(), CommandError> {
         match &self.access {
             Access::Own(storage) => Ok(ingest::invoices::publish(&*storage.log, records).await?),
+            Access::Remote(remote) => {
+                let log = distributed::open_log(&remote.backends, &remote.retention).await?;
+                ingest::invoices::publish(&*log, records).await?;
+                Ok(log.shutdown().await?)
+            }
             Access::Server(client) => {
                 let body =
                     serde_json::to_vec(records).map_err(|error| CommandError::Runtime(error.into()))?;
@@ -126,6 +190,16 @@ impl OperatorSession {
                 engine.stop().await?;
                 Ok(report?)
             }
+            Access::Remote(remote) => {
+                let warehouse = distributed::open_warehouse(&remote.backends).await?;
+                if repair {
+                    // What a running processor is writing would be repaired too, and count twice.
+                    remote.refuse_running_processors().await?;
+                    Ok(reconcile::run(&warehouse, repair).await?)
+                } else {
+                    Ok(reconcile::run_beside(&warehouse).await?)
+                }
+            }
         }
     }
 
@@ -142,6 +216,11 @@ impl OperatorSession {
                 engine.stop().await?;
                 serde_json::to_value(table?).map_err(|error| CommandError::Runtime(error.into()))
             }
+            Access::Remote(remote) => {
+                let warehouse = distributed::open_warehouse(&remote.backends).await?;
+                let table = fetch_table(&warehouse, self.control()?, org, period).await?;
+                serde_json::to_value(table).map_err(|error| CommandError::Runtime(error.into()))
+            }
         }
     }
 
@@ -149,7 +228,7 @@ impl OperatorSession {
     pub(crate) async fn status(&self) -> Result<Option<Status>, CommandError> {
         match &self.access {
             Access::Server(client) => Ok(Some(client.get("/status").await?.json()?)),
-            Access::Own(_) => Ok(None),
+            Access::Own(_) | Access::Remote(_) => Ok(None),
         }
     }
 
@@ -157,8 +236,10 @@ impl OperatorSession {
     pub(crate) async fn close(self) -> Result<(), CommandError> {
         match self.access {
             Access::Own(storage) => storage.close().await,
-            Access::Server(_) => {
-                self.control.close().await;
+            Access::Server(_) | Access::Remote(_) => {
+                if let Some(control) = self.control {
+                    control.close().await;
+                }
                 Ok(())
             }
         }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use warehouse::Warehouse;
 
-use super::tasks::{Part, Tasks};
 use crate::clickhouse::{self, ClickHouse};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::storage::Storage;
+use crate::tasks::{Part, Tasks};
 
 /// A warehouse in which all that the log holds is counted; nothing changes it.
 #[derive(Debug)]
@@ -54,6 +54,6 @@ impl Engine {
 
     /// Stops the engine and what is around it.
     pub(crate) async fn stop(mut self) -> Result<(), CommandError> {
-        self.tasks.stop_all(&self.config).await
+        self.tasks.stop_all(self.config.http.deadlines()).await
     }
 }

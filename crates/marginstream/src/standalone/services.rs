@@ -1,24 +1,21 @@
 //! The services of one process: ingest and queries on one port, the operator's socket, the outbox.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use ingest::{Acceptor, IngestParts, IngestState};
 use marginstream_http::HttpState;
 use processor::Processor;
 use query_api::QueryState;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::debug;
 use warehouse::Warehouse;
 
-use super::tasks::{Part, Tasks};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::operator::{self, OperatorState, Status};
+use crate::serve;
 use crate::storage::Storage;
+use crate::tasks::{Part, Tasks};
 
 /// The services, ready to start.
 pub(super) struct Services {
@@ -85,32 +82,9 @@ impl Services {
         tasks.spawn(Part::Operator, |shutdown| {
             operator::serve(socket, operator, shutdown)
         });
-        tasks.spawn(Part::Api, |shutdown| serve(listener, router, acceptor, shutdown));
+        tasks.spawn(Part::Api, |shutdown| {
+            serve::serve_ingest(listener, router, acceptor, shutdown)
+        });
         Ok(())
-    }
-}
-
-/// Serves the API until `shutdown` and open requests have ended.
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    acceptor: Arc<Acceptor>,
-    shutdown: CancellationToken,
-) -> Result<(), CommandError> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
-    let forgetting = async {
-        acceptor.forget_processed().await;
-        // It ends with the processor, whose end is dealt with elsewhere.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        served = serving.into_future() => served.map_err(CommandError::Runtime),
-        () = forgetting => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::deployment::Deployment;
 use crate::events::event;
 use crate::server::{Site, run};
 

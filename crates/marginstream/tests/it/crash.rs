@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::deployment::Deployment;
 use crate::events::{Numbers, event, lines};
 use crate::oracle::Oracle;
 use crate::server::Site;

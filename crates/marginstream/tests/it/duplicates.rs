@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::events::{event, lines};
 use crate::oracle::Oracle;
 use crate::server::Site;
@@ -199,7 +200,7 @@ fn a_client_that_hangs_up_may_repeat() {
         write!(
             connection,
             "POST /api/cost-events HTTP/1.1\r\nHost: a\r\nX-NullSpend-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            site.api_key,
+            site.owner().api_key,
             body.len()
         )
         .unwrap();

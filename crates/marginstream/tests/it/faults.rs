@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::deployment::Deployment;
 use crate::events::{event, lines};
 use crate::oracle::Oracle;
 use crate::server::{Site, run};

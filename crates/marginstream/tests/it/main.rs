@@ -6,14 +6,20 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod clients;
+mod cluster;
 mod crash;
+mod deployment;
 mod duplicates;
 mod events;
+mod fault_matrix;
 mod faults;
 mod http;
 mod margins;
 mod operator;
 mod oracle;
+mod process;
+mod proxy;
+mod records;
 mod refusals;
 mod server;
 mod trace;

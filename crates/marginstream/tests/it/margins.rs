@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::events::event;
 use crate::server::Site;
 

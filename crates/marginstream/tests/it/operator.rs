@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::events::event;
 use crate::server::{Site, marginstream, run};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
-use crate::server::Site;
+use crate::deployment::Deployment;
 
 /// Cost in microdollars, and number of events.
 pub(crate) type Sums = BTreeMap<String, (i64, u64)>;
@@ -41,7 +41,7 @@ impl Oracle {
 
     /// Asserts that the site shows these sums, through the API and in SQL, from raw rows and from
     /// roll-ups.
-    pub(crate) fn assert_shown_by(&self, site: &Site) {
+    pub(crate) fn assert_shown_by(&self, site: &impl Deployment) {
         site.wait_for_rows(self.total.1);
         for (table, count) in [("cost_events", "count()"), ("cost_by_hour", "sum(requests)")] {
             assert_eq!(
@@ -89,7 +89,7 @@ impl Oracle {
         }
     }
 
-    fn attribution(&self, site: &Site, cookie: &str, key: &str) -> Sums {
+    fn attribution(&self, site: &impl Deployment, cookie: &str, key: &str) -> Sums {
         let path = format!("/api/cost-events/attribution?groupBy={key}&period=90d&limit=500");
         let data = site.get(cookie, &path).expect(200).json()["data"].clone();
         assert_eq!(data["hasMore"], false);
@@ -113,7 +113,7 @@ pub(crate) fn add(sums: &mut (i64, u64), cost: i64) {
     sums.1 += 1;
 }
 
-fn sql_sums(site: &Site, key: &str, count: &str, from: &str) -> Sums {
+fn sql_sums(site: &impl Deployment, key: &str, count: &str, from: &str) -> Sums {
     let rows = site.sql(&format!(
         "SELECT {key} AS k, sum(cost_microdollars) AS cost, toUInt64({count}) AS n FROM {from} GROUP BY k"
     ));

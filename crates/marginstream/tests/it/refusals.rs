@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::events::event;
 use crate::http::{self, Answer};
 use crate::server::Site;
@@ -53,7 +54,7 @@ fn refusals_follow_the_contract() {
     post("/api/cost-events", json_type, &padded(1_048_576)).expect(201);
     // Refused by its declared length, before any of it is read.
     let headers = [
-        ("X-NullSpend-Key", &*site.api_key),
+        ("X-NullSpend-Key", &*site.owner().api_key),
         ("Content-Type", json_type),
         ("Content-Length", "1048577"),
     ];
@@ -100,7 +101,7 @@ fn a_header_key_replays_and_a_key_may_not_read() {
     bare.as_object_mut().unwrap().remove("idempotencyKey");
     let body = bare.to_string();
     let headers = [
-        ("X-NullSpend-Key", &*site.api_key),
+        ("X-NullSpend-Key", &*site.owner().api_key),
         ("Content-Type", "application/json"),
         ("Idempotency-Key", "retry-1"),
     ];

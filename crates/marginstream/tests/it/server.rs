@@ -1,16 +1,16 @@
 //! Starts, kills and asks the real binary.
 
 use std::fs;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::http::{self, Answer};
+use crate::deployment::{Deployment, Owner};
+use crate::http;
 
 /// Longest time that a start may take.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -40,9 +40,7 @@ pub(crate) struct Site {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) clickhouse: SocketAddr,
-    pub(crate) email: String,
-    pub(crate) password: String,
-    pub(crate) api_key: String,
+    owner: Owner,
     starts: AtomicUsize,
     child: std::sync::Mutex<Option<Child>>,
 }
@@ -52,34 +50,17 @@ impl Site {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
-        let output = run(marginstream()
-            .args([
-                "admin",
-                "bootstrap",
-                "--org",
-                "Acme",
-                "--email",
-                "owner@acme.test",
-                "--tier",
-                "pro",
-                "--json",
-            ])
-            .arg("--data")
-            .arg(&data));
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
+        let owner = Owner::bootstrap(
+            marginstream()
+                .args(["admin", "bootstrap"])
+                .arg("--data")
+                .arg(&data),
         );
-        let owner: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let text = |member: &str| owner[member].as_str().unwrap().to_owned();
         Self {
             data,
             listen: free_address(),
             clickhouse: free_address(),
-            email: text("email"),
-            password: text("password"),
-            api_key: text("apiKey"),
+            owner,
             starts: AtomicUsize::new(0),
             child: std::sync::Mutex::new(None),
             _root: root,
@@ -187,101 +168,6 @@ impl Site {
         self.data.with_file_name("server.log")
     }
 
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    /// Sends a request with the API key.
-    pub(crate) fn with_key(&self, path: &str, content_type: &str, body: &[u8]) -> io::Result<Answer> {
-        let headers = [
-            ("X-NullSpend-Key", &*self.api_key),
-            ("Content-Type", content_type),
-        ];
-        http::send(self.listen, "POST", path, &headers, body)
-    }
-
-    pub(crate) fn post_event(&self, event: &Value) -> io::Result<Answer> {
-        self.with_key(
-            "/api/cost-events",
-            "application/json",
-            event.to_string().as_bytes(),
-        )
-    }
-
-    pub(crate) fn stream(&self, lines: &[u8]) -> io::Result<Answer> {
-        self.with_key("/api/cost-events/stream", "application/x-ndjson", lines)
-    }
-
-    /// Signs the owner in and returns the cookie.
-    pub(crate) fn sign_in(&self) -> String {
-        let body = json!({"email": self.email, "password": self.password}).to_string();
-        let headers = [("Content-Type", "application/json")];
-        let answer = http::send(self.listen, "POST", "/api/auth/login", &headers, body.as_bytes())
-            .unwrap()
-            .expect(200);
-        answer
-            .header("set-cookie")
-            .unwrap()
-            .split(';')
-            .next()
-            .unwrap()
-            .to_owned()
-    }
-
-    /// Sends a request with a session.
-    pub(crate) fn with_session(&self, cookie: &str, method: &str, path: &str, body: &[u8]) -> Answer {
-        let headers = [("Cookie", cookie), ("Content-Type", "application/json")];
-        http::send(self.listen, method, path, &headers, body).unwrap()
-    }
-
-    pub(crate) fn get(&self, cookie: &str, path: &str) -> Answer {
-        self.with_session(cookie, "GET", path, b"")
-    }
-
-    /// Maps a customer's tag value to a Stripe customer.
-    pub(crate) fn map(&self, cookie: &str, tag_value: &str, stripe_customer: &str) {
-        let body = json!({"stripeCustomerId": stripe_customer, "tagValue": tag_value}).to_string();
-        self.with_session(cookie, "POST", "/api/customer-mappings", body.as_bytes())
-            .expect(201);
-    }
-
-    /// Runs SQL as the analyst, and returns the rows as JSON objects.
-    pub(crate) fn sql(&self, query: &str) -> Vec<Value> {
-        let password = fs::read_to_string(self.data.join("clickhouse-analyst.password")).unwrap();
-        let headers = [
-            ("X-ClickHouse-User", "analyst"),
-            ("X-ClickHouse-Key", password.trim()),
-        ];
-        let path = "/?default_format=JSONEachRow&output_format_json_quote_64bit_integers=0";
-        let answer = http::send(self.clickhouse, "POST", path, &headers, query.as_bytes())
-            .unwrap()
-            .expect(200);
-        answer
-            .text()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    /// Waits until so many events are counted, in the roll-up that is written last.
-    pub(crate) fn wait_for_rows(&self, num_events: u64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let counted = self.sql("SELECT toUInt64(sum(requests)) AS n FROM cost_by_customer_month")[0]["n"]
-                .as_u64()
-                .unwrap();
-            if counted >= num_events {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{counted} of {num_events} events are counted:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-
     /// Runs `marginstream reconcile` and asserts that it finds nothing.
     pub(crate) fn assert_reconciled(&self) {
         let output = run(marginstream()
@@ -307,6 +193,32 @@ impl Site {
             .arg("--data")
             .arg(&self.data)
             .args(files))
+    }
+}
+
+impl Deployment for Site {
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn ingest(&self) -> SocketAddr {
+        self.listen
+    }
+
+    fn queries(&self) -> SocketAddr {
+        self.listen
+    }
+
+    fn clickhouse(&self) -> SocketAddr {
+        self.clickhouse
+    }
+
+    fn data(&self) -> &Path {
+        &self.data
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::deployment::Deployment;
 use crate::oracle::Oracle;
 use crate::server::Site;
 

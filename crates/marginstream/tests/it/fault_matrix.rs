@@ -1,0 +1,313 @@
+//! Faults of the distributed deployment, one after the other, while a client sends and sends again:
+//! every acknowledged event counts once. Prints the matrix.
+//!
+//! `MARGINSTREAM_SOAK_ROUNDS` repeats it all; `make soak` sets it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Shape};
+use crate::deployment::Deployment;
+use crate::events::{Numbers, event, lines};
+use crate::oracle::Oracle;
+use crate::process::Process;
+
+const EVENTS_PER_REQUEST: u64 = 120;
+
+/// Every step of a processor at which it can be killed.
+const PROCESSOR_POINTS: [&str; 9] = [
+    "processor-before-intent",
+    "processor-after-intent",
+    "processor-prepared",
+    "processor-between-inserts:1",
+    "processor-between-inserts:2",
+    "processor-between-inserts:3",
+    "processor-between-inserts:4",
+    "processor-dead-letters",
+    "processor-after-commit",
+];
+const INGEST_POINTS: [&str; 2] = ["ingest-before-append", "ingest-after-append"];
+
+/// One line of the matrix.
+struct Row {
+    fault: &'static str,
+    times: usize,
+    sent: u64,
+    lost: u64,
+    double: u64,
+}
+
+/// A cluster under load, and what it must show.
+struct Trial {
+    cluster: Cluster,
+    oracle: Oracle,
+    next: u64,
+    numbers: Numbers,
+    rows: Vec<Row>,
+}
+
+impl Trial {
+    fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            oracle: Oracle::default(),
+            next: 0,
+            numbers: Numbers(7),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Sends until `inject`, which brings the fault `times` times and mends it, has returned.
+    fn run(&mut self, fault: &'static str, times: usize, inject: impl Fn(&Cluster, &mut Numbers) + Sync) {
+        let started = Instant::now();
+        let before = self.oracle.total.1;
+        let is_done = AtomicBool::new(false);
+        let mut numbers = Numbers(self.numbers.next());
+        std::thread::scope(|scope| {
+            let (cluster, is_done, inject) = (&self.cluster, &is_done, &inject);
+            scope.spawn(move || {
+                // Also when it panics: the load must not go on for ever.
+                let _done = SetAtEnd(is_done);
+                for _ in 0..times {
+                    std::thread::sleep(Duration::from_millis(50 + numbers.below(400)));
+                    inject(cluster, &mut numbers);
+                }
+            });
+            while !is_done.load(Ordering::SeqCst) {
+                send_some(cluster, &mut self.oracle, &mut self.next);
+            }
+        });
+        send_some(&self.cluster, &mut self.oracle, &mut self.next);
+        self.settle(fault, times, before);
+        println!(
+            "{fault}: {times} times in {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
+    }
+
+    /// Waits until all is counted, and compares.
+    fn settle(&mut self, fault: &'static str, times: usize, before: u64) {
+        self.cluster.wait_for_rows(self.oracle.total.1);
+        let query =
+            "SELECT toUInt64(count()) AS n, toUInt64(uniqExact(event_id)) AS distinct FROM cost_events";
+        let counted = &self.cluster.sql(query)[0];
+        let number = |name: &str| counted[name].as_u64().unwrap();
+        self.rows.push(Row {
+            fault,
+            times,
+            sent: self.oracle.total.1 - before,
+            lost: self.oracle.total.1.saturating_sub(number("distinct")),
+            double: number("n") - number("distinct"),
+        });
+        // Rows alone do not show what roll-ups count.
+        self.oracle.assert_shown_by(&self.cluster);
+    }
+
+    /// Prints the matrix, and asserts that nothing was lost or double.
+    fn finish(self) {
+        println!(
+            "{:<52} {:>6} {:>8} {:>6} {:>7}",
+            "fault", "times", "sent", "lost", "double"
+        );
+        for row in &self.rows {
+            println!(
+                "{:<52} {:>6} {:>8} {:>6} {:>7}",
+                row.fault, row.times, row.sent, row.lost, row.double
+            );
+        }
+        assert!(self.rows.iter().all(|row| row.lost == 0 && row.double == 0));
+        self.cluster.assert_reconciled();
+    }
+}
+
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Sends a stream that repeats some events of the one before, and a conflicting copy of an event that
+/// was acknowledged, until they are acknowledged.
+fn send_some(cluster: &Cluster, oracle: &mut Oracle, next: &mut u64) {
+    let start = next.saturating_sub(20);
+    let mut sent: Vec<Value> = (start..*next + EVENTS_PER_REQUEST)
+        .map(|index| event("matrix", index))
+        .collect();
+    if *next > 0 {
+        let mut conflict = sent[0].clone();
+        conflict["costMicrodollars"] = json!(7_777_777);
+        sent.push(conflict);
+    }
+    let body = lines(&sent);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        match cluster.stream(&body) {
+            Ok(answer) if answer.status == 200 => break,
+            Ok(answer) => assert!(answer.status == 503, "{}", answer.text()),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no acknowledgement:\n{}",
+            cluster.log()
+        );
+    }
+    // The oracle keeps the first of an event, as the product must.
+    sent.iter().for_each(|event| oracle.count(event));
+    *next += EVENTS_PER_REQUEST;
+}
+
+fn rounds() -> usize {
+    let rounds = std::env::var("MARGINSTREAM_SOAK_ROUNDS").ok();
+    rounds.map_or(1, |rounds| rounds.parse().unwrap())
+}
+
+fn kill_and_start(process: &Process, numbers: &mut Numbers) {
+    process.kill();
+    std::thread::sleep(Duration::from_millis(numbers.below(300)));
+    process.start();
+}
+
+/// Starts `process` so that it kills itself at `point`, waits until it has, and starts it whole.
+fn kill_at(cluster: &Cluster, process: &Process, point: &str) {
+    process.kill();
+    process.launch(&[("MARGINSTREAM_CRASH_AT", point)]);
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while !process.has_ended() {
+        assert!(
+            Instant::now() < deadline,
+            "{point} was not reached:\n{}",
+            cluster.log()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    process.start();
+}
+
+#[test]
+fn no_fault_of_a_cluster_loses_or_doubles_an_event() {
+    let Some(cluster) = Cluster::start("no_fault_of_a_cluster_loses_or_doubles_an_event", Shape::SMALL)
+    else {
+        return;
+    };
+    let mut trial = Trial::new(cluster);
+    for _ in 0..rounds() {
+        kills(&mut trial);
+        cuts(&mut trial);
+    }
+    trial.finish();
+}
+
+fn kills(trial: &mut Trial) {
+    trial.run("ingest killed at random", 8, |cluster, numbers| {
+        kill_and_start(&cluster.ingest, numbers);
+    });
+    for point in INGEST_POINTS {
+        trial.run(point, 2, |cluster, numbers| {
+            kill_at(
+                cluster,
+                &cluster.ingest,
+                &format!("{point}:{}", 1 + numbers.below(5)),
+            );
+        });
+    }
+    trial.run("processor killed at random", 8, |cluster, numbers| {
+        let processor = &cluster.processors[numbers.below(2) as usize];
+        kill_and_start(processor, numbers);
+    });
+    for point in PROCESSOR_POINTS {
+        trial.run(point, 2, |cluster, _| {
+            kill_at(cluster, &cluster.processors[0], point)
+        });
+    }
+    trial.run("ClickHouse killed at random", 6, |cluster, numbers| {
+        kill_and_start(&cluster.clickhouse, numbers);
+    });
+    trial.run("broker killed at random", 4, |cluster, numbers| {
+        cluster.kafka.kill_node(1);
+        std::thread::sleep(Duration::from_millis(numbers.below(500)));
+        cluster.kafka.start_node(1);
+    });
+    trial.run("all services and backends killed at once", 2, |cluster, _| {
+        cluster.kafka.kill_node(1);
+        cluster.clickhouse.kill();
+        cluster.ingest.kill();
+        cluster.processors.iter().for_each(Process::kill);
+        cluster.kafka.start_node(1);
+        cluster.clickhouse.start();
+        cluster.ingest.launch(&[]);
+        cluster
+            .processors
+            .iter()
+            .for_each(|processor| processor.launch(&[]));
+        assert!(cluster.ingest.wait_until_up());
+    });
+}
+
+fn cuts(trial: &mut Trial) {
+    for (fault, of) in [
+        ("network cut: ingest, Kafka", 0),
+        ("network cut: processors, Kafka", 1),
+        ("network cut: ingest, ClickHouse", 2),
+        ("network cut: processors, ClickHouse", 3),
+        ("network cut: query API, ClickHouse", 4),
+        ("network cut: ingest, Postgres", 5),
+    ] {
+        trial.run(fault, 2, |cluster, numbers| {
+            let network = &cluster.network;
+            let proxies = [
+                &network.ingest_kafka,
+                &network.processor_kafka,
+                &network.ingest_clickhouse,
+                &network.processor_clickhouse,
+                &network.query_clickhouse,
+                &network.ingest_postgres,
+            ];
+            // Once refused, once without a sign.
+            if numbers.below(2) == 0 {
+                proxies[of].cut();
+            } else {
+                proxies[of].silence();
+            }
+            std::thread::sleep(Duration::from_millis(500 + numbers.below(3_000)));
+            proxies[of].mend();
+        });
+    }
+    trial.run("insert done, answer lost", 6, |cluster, numbers| {
+        cluster.network.processor_clickhouse.lose_answers();
+        std::thread::sleep(Duration::from_millis(300 + numbers.below(500)));
+        cluster.network.processor_clickhouse.mend();
+    });
+    trial.run("processor stopped past its session", 2, |cluster, numbers| {
+        let processor = &cluster.processors[numbers.below(2) as usize];
+        processor.signal("STOP");
+        std::thread::sleep(Duration::from_secs(6));
+        processor.signal("CONT");
+        std::thread::sleep(Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_lost_broker_of_three_loses_nothing() {
+    let shape = Shape {
+        brokers: 3,
+        ..Shape::SMALL
+    };
+    let Some(cluster) = Cluster::start("a_lost_broker_of_three_loses_nothing", shape) else {
+        return;
+    };
+    let mut trial = Trial::new(cluster);
+    for _ in 0..rounds() {
+        trial.run("one broker of three lost", 3, |cluster, numbers| {
+            let node = 1 + numbers.below(3) as u32;
+            cluster.kafka.kill_node(node);
+            std::thread::sleep(Duration::from_millis(1_000 + numbers.below(3_000)));
+            cluster.kafka.start_node(node);
+        });
+    }
+    trial.finish();
+}
