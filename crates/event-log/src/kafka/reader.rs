@@ -228,7 +228,8 @@ impl Queue {
         }
         self.seek(reader, expected)?;
         self.sought_again = Some(expected);
-        Ok(None)
+        // The queue tells of new records only once it was found empty.
+        self.poll(reader, false)
     }
 
     /// Makes `from` the next offset. What was read ahead is dropped.

@@ -1,6 +1,8 @@
 //! The Kafka that the environment names, and names of its own for each test.
 
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +15,7 @@ static NUM_CLUSTERS: AtomicU64 = AtomicU64::new(0);
 
 /// A part of a cluster for one test: topics and groups whose names begin with a prefix.
 pub(crate) struct KafkaCluster {
-    brokers: String,
+    pub(crate) brokers: String,
     prefix: String,
 }
 
@@ -21,10 +23,7 @@ impl KafkaCluster {
     /// Returns nothing, and says so, where no cluster is named; with `CI` set that is a failure.
     pub(crate) fn from_env() -> Option<Self> {
         let Ok(brokers) = std::env::var(BROKERS) else {
-            assert!(std::env::var_os("CI").is_none(), "{BROKERS} is not set");
-            // Not by a macro: the harness would keep the output of a test that passes to itself.
-            let skipped = format!("SKIPPED: {BROKERS} is not set, so the Kafka log is not tested\n");
-            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+            skip(&format!("{BROKERS} is not set, so the Kafka log is not tested"));
             return None;
         };
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
@@ -41,6 +40,63 @@ impl KafkaCluster {
     pub(crate) fn config(&self, topics: Vec<TopicSpec>) -> KafkaLogConfig {
         config(&self.brokers, topics)
     }
+}
+
+/// Says that a test was passed over; with `CI` set that is a failure.
+fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
+    // Not by a macro: the harness would keep the output of a test that passes to itself.
+    std::io::stderr()
+        .write_all(format!("SKIPPED: {reason}\n").as_bytes())
+        .unwrap();
+}
+
+/// A broker that a test has for itself, to take it away.
+pub(crate) struct OwnCluster {
+    pub(crate) brokers: String,
+    dir: tempfile::TempDir,
+}
+
+impl OwnCluster {
+    /// Returns nothing, and says so, where Kafka is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        KafkaCluster::from_env()?;
+        if !script().with_file_name("lib/installed-pom.xml").exists() {
+            skip("Kafka is not installed (deploy/kafka/kafka.sh install), so no broker is taken away");
+            return None;
+        }
+        let mut cluster = Self {
+            brokers: String::new(),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        cluster.brokers = cluster.run(&["start"]);
+        Some(cluster)
+    }
+
+    /// Runs a command of `kafka.sh` on this cluster, and returns what it prints.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        let output = Command::new(script())
+            .arg(command[0])
+            .arg(self.dir.path())
+            .args(&command[1..])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kafka.sh {command:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        // A failure must not hide the test's result.
+        let stopped = Command::new(script()).arg("stop").arg(self.dir.path()).status();
+        assert!(std::thread::panicking() || stopped.is_ok_and(|status| status.success()));
+    }
+}
+
+fn script() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kafka/kafka.sh")
 }
 
 pub(crate) fn config(brokers: &str, topics: Vec<TopicSpec>) -> KafkaLogConfig {

@@ -6,6 +6,8 @@ mod contract;
 mod crash;
 mod damage;
 mod disk_full;
+mod kafka;
 mod kafka_cluster;
+mod kafka_stopped;
 mod local;
 mod support;
