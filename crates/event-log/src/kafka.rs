@@ -15,6 +15,7 @@ mod member;
 mod message;
 mod ownership;
 mod producer;
+mod properties;
 mod reader;
 mod security;
 mod topics;

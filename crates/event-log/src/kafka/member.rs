@@ -189,3 +189,128 @@ impl GroupMember for KafkaMember {
         blocking("look up a commit", move || committed(&client, &id, timeout)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Refusal};
+
+    use super::super::KafkaLogConfig;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    struct Group {
+        mock: MockCluster<'static, DefaultProducerContext>,
+        member: KafkaMember,
+        id: TopicPartition,
+        _polling: watch::Sender<()>,
+    }
+
+    impl Group {
+        async fn join() -> Self {
+            let mock = MockCluster::new(1).unwrap();
+            mock.create_topic("t", 1, 1).unwrap();
+            let brokers = mock.bootstrap_servers().split(',').map(str::to_owned).collect();
+            let config = KafkaLogConfig {
+                // The mock waits 3 s for others to join before it assigns anything.
+                session_timeout: Duration::from_secs(6),
+                ..KafkaLogConfig::new(brokers, vec![])
+            };
+            let cluster = Cluster::new(config).unwrap();
+            cluster.note_partitions("t", 1);
+            let life = Life {
+                is_closed: Arc::new(watch::Sender::new(false)),
+            };
+            let polling = watch::Sender::new(());
+            let listening = polling.subscribe();
+            let join = move || KafkaMember::join(cluster, life, listening, "g", vec!["t".to_owned()]);
+            let member = blocking("join", join).await.unwrap();
+            Self {
+                mock,
+                member,
+                id: TopicPartition::new("t", 0),
+                _polling: polling,
+            }
+        }
+
+        async fn epoch_above(&self, last: u64) -> u64 {
+            let mut assignment = self.member.assignment();
+            let owns = |owned: &BTreeMap<_, _>| owned.get(&self.id).is_some_and(|epoch| *epoch > last);
+            let owned = tokio::time::timeout(LONG, assignment.wait_for(owns))
+                .await
+                .unwrap()
+                .unwrap();
+            owned[&self.id]
+        }
+
+        fn refuse_commits(&self, refusals: &[Refusal]) {
+            self.mock.request_errors(RDKafkaApiKey::OffsetCommit, refusals);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_outlasts_a_rebalance_that_leaves_the_partition_here() {
+        let group = Group::join().await;
+        let epoch = group.epoch_above(0).await;
+        group.refuse_commits(&[Refusal::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 3]);
+        group.member.commit(&group.id, epoch, 0, "kept").await.unwrap();
+        assert_eq!(
+            group.member.committed(&group.id).await.unwrap().unwrap().metadata,
+            "kept"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_member_that_the_coordinator_forgot_is_fenced_until_it_owns_again() {
+        for refusal in [
+            Refusal::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+            Refusal::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+        ] {
+            let group = Group::join().await;
+            let epoch = group.epoch_above(0).await;
+            group.refuse_commits(&[refusal]);
+            let refused = group
+                .member
+                .commit(&group.id, epoch, 0, "stale")
+                .await
+                .unwrap_err();
+            assert!(matches!(refused, LogError::Fenced { .. }), "{refused:?}");
+            let again = group.epoch_above(epoch).await;
+            let refused = group
+                .member
+                .commit(&group.id, epoch, 0, "stale")
+                .await
+                .unwrap_err();
+            assert!(matches!(refused, LogError::Fenced { .. }), "{refused:?}");
+            assert_eq!(group.member.committed(&group.id).await.unwrap(), None);
+            group.member.commit(&group.id, again, 0, "own").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_good_is_not_retryable() {
+        let group = Group::join().await;
+        let epoch = group.epoch_above(0).await;
+        group.refuse_commits(&[Refusal::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED]);
+        let refused = group.member.commit(&group.id, epoch, 0, "").await.unwrap_err();
+        assert!(
+            matches!(refused, LogError::Backend { retryable: false, .. }),
+            "{refused:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn metadata_over_its_limit_is_refused() {
+        let group = Group::join().await;
+        let epoch = group.epoch_above(0).await;
+        let metadata = "x".repeat(MAX_METADATA_BYTES);
+        group.member.commit(&group.id, epoch, 0, &metadata).await.unwrap();
+        let refused = group
+            .member
+            .commit(&group.id, epoch, 0, &format!("{metadata}x"))
+            .await;
+        assert!(matches!(refused, Err(LogError::TooLarge { .. })), "{refused:?}");
+    }
+}

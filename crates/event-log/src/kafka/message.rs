@@ -46,3 +46,33 @@ fn headers(headers: &impl Headers) -> Vec<(String, Bytes)> {
     };
     (0..headers.count()).map(get).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Header;
+
+    use super::*;
+
+    /// Headers as the client library shows them whose second name is not UTF-8.
+    struct BrokenSecond;
+
+    impl Headers for BrokenSecond {
+        fn count(&self) -> usize {
+            3
+        }
+
+        fn try_get(&self, index: usize) -> Option<Header<'_, &[u8]>> {
+            assert_ne!(index, 1, "not UTF-8");
+            let value = (index == 0).then_some(&b"value"[..]);
+            Some(Header { key: "name", value })
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_not_text_does_not_stop_the_reader() {
+        let read = headers(&BrokenSecond);
+        let expected = [("name", &b"value"[..]), (UNREADABLE_NAME, b""), ("name", b"")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), Bytes::from_static(value)));
+        assert_eq!(read, expected);
+    }
+}

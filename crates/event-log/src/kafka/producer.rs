@@ -227,3 +227,129 @@ impl ProducerContext for DeliveryContext {
         drop(pending.reply.send((pending.index, outcome)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Refusal};
+
+    use super::*;
+
+    type Mock = MockCluster<'static, DefaultProducerContext>;
+
+    fn mock() -> (Mock, KafkaLogConfig) {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 1, 1).unwrap();
+        let brokers = mock.bootstrap_servers().split(',').map(str::to_owned).collect();
+        let mut config = KafkaLogConfig::new(brokers, vec![]);
+        config.delivery_timeout = Duration::from_secs(3);
+        (mock, config)
+    }
+
+    async fn append(producer: &Producer, value: &'static str) -> Result<Vec<u64>, LogError> {
+        let record = AppendRecord {
+            partition: 0,
+            key: Bytes::from_static(b"key"),
+            headers: vec![],
+            value: Bytes::from_static(value.as_bytes()),
+        };
+        producer.append("t", vec![record], value.len()).await
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_cannot_go_on_is_replaced() {
+        let (mock, config) = mock();
+        let producer = Producer::new(&config).unwrap();
+        let refusal = Refusal::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        mock.request_errors(RDKafkaApiKey::InitProducerId, &[refusal]);
+        let first = Arc::clone(&producer.current.lock().unwrap());
+        append(&producer, "refused").await.unwrap_err();
+        assert!(first.client().fatal_error().is_some());
+        assert_eq!(append(&producer, "by the next").await.unwrap(), [0]);
+        assert!(!Arc::ptr_eq(&first, &producer.current.lock().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn refusals_that_pass_are_repeated_and_others_answered() {
+        let (mock, config) = mock();
+        let producer = Producer::new(&config).unwrap();
+        let passing = [
+            Refusal::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+            Refusal::RD_KAFKA_RESP_ERR__TRANSPORT,
+            Refusal::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        ];
+        mock.request_errors(RDKafkaApiKey::Produce, &passing);
+        assert_eq!(append(&producer, "in the end").await.unwrap(), [0]);
+        let lasting = [Refusal::RD_KAFKA_RESP_ERR_INVALID_RECORD];
+        mock.request_errors(RDKafkaApiKey::Produce, &lasting);
+        let error = append(&producer, "refused").await.unwrap_err();
+        assert!(!error.is_retryable(), "{error:?}");
+        assert_eq!(append(&producer, "allowed again").await.unwrap(), [1]);
+    }
+
+    #[tokio::test]
+    async fn an_absent_broker_is_retryable_within_the_deadline() {
+        let (mock, config) = mock();
+        let producer = Producer::new(&config).unwrap();
+        assert_eq!(append(&producer, "before").await.unwrap(), [0]);
+        mock.broker_down(1).unwrap();
+        let start = std::time::Instant::now();
+        let error = append(&producer, "away").await.unwrap_err();
+        assert!(error.is_retryable(), "{error:?}");
+        assert!(
+            start.elapsed() < 2 * config.delivery_timeout,
+            "{:?}",
+            start.elapsed()
+        );
+        mock.broker_up(1).unwrap();
+        append(&producer, "back").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn appends_wait_for_room_and_not_for_ever() {
+        let (mock, mut config) = mock();
+        // One append takes all of it.
+        config.max_queued_bytes = BYTES_PER_PERMIT;
+        let producer = Producer::new(&config).unwrap();
+        let (first, second, third) = tokio::join!(
+            append(&producer, "one"),
+            append(&producer, "two"),
+            append(&producer, "three")
+        );
+        let offsets = [first.unwrap(), second.unwrap(), third.unwrap()];
+        assert_eq!(offsets, [[0], [1], [2]], "one after the other");
+        let hold = producer.reserve(1).await.unwrap();
+        let error = append(&producer, "four").await.unwrap_err();
+        assert!(
+            error.is_retryable() && error.to_string().contains("room"),
+            "{error:?}"
+        );
+        drop(hold);
+        // What an append that nobody waits for sent keeps its room until its fate is known.
+        mock.broker_round_trip_time(1, Duration::from_millis(300))
+            .unwrap();
+        let cut_short = append(&producer, "five");
+        tokio::time::timeout(Duration::from_millis(20), cut_short)
+            .await
+            .unwrap_err();
+        assert_eq!(producer.room.available_permits(), 0);
+        assert_eq!(append(&producer, "six").await.unwrap(), [4]);
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_waits_for_what_was_sent_and_takes_no_more() {
+        let (mock, config) = mock();
+        let producer = Arc::new(Producer::new(&config).unwrap());
+        append(&producer, "connected").await.unwrap();
+        mock.broker_round_trip_time(1, Duration::from_millis(300))
+            .unwrap();
+        let appender = Arc::clone(&producer);
+        let appended = tokio::spawn(async move { append(&appender, "last").await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        producer.shutdown().await.unwrap();
+        assert_eq!(appended.await.unwrap().unwrap(), [1]);
+        assert!(matches!(append(&producer, "late").await, Err(LogError::Closed)));
+    }
+}
