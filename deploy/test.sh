@@ -14,9 +14,25 @@ if ! cmp --silent deploy/test-requirements.txt deploy/test-venv/installed.txt; t
   cp deploy/test-requirements.txt deploy/test-venv/installed.txt
 fi
 
-echo "==> building and running all tests"
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+services=$(mktemp -d)
+stop_services() {
+  [ ! -d "$services/postgres" ] || deploy/postgres/postgres.sh stop "$services/postgres" || true
+  rm -rf "$log" "$services"
+}
+trap stop_services EXIT
+
+if [ -z "${MARGINSTREAM_TEST_POSTGRES:-}" ]; then
+  echo "==> starting Postgres for the tests"
+  # The server runs as another user if this is root.
+  chmod 711 "$services"
+  if deploy/postgres/postgres.sh install && deploy/postgres/postgres.sh start "$services/postgres"; then
+    MARGINSTREAM_TEST_POSTGRES=$(cat "$services/postgres/url")
+    export MARGINSTREAM_TEST_POSTGRES
+  fi
+fi
+
+echo "==> building and running all tests"
 status=0
 cargo test --release --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
 
