@@ -7,10 +7,10 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/release/marginstream
 LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 
-.PHONY: help run demo build test check bench libchdb kafka-up kafka-down tools clean
+.PHONY: help run demo build test check bench libchdb deploy-check kafka-up kafka-down tools clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: build ## Build what is missing and start the standalone product on http://127.0.0.1:8080
 	@echo "==> starting marginstream; Ctrl-C stops it"
@@ -30,6 +30,9 @@ check: tools ## Format, lints and documentation
 	@echo "==> checking format, lints and documentation"
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets -- -D warnings
+
+deploy-check: ## Check container, chart and monitoring files with the tools that read them
+	@deploy/check.sh
 
 bench: tools libchdb ## Measure throughput, latency and freshness of a real server
 	@cargo build --release --workspace
@@ -58,4 +61,4 @@ tools:
 
 clean: ## Remove what was built; leaves ./data alone
 	@cargo clean
-	@rm -rf deploy/libchdb/node_modules deploy/kafka/lib deploy/test-venv
+	@rm -rf deploy/libchdb/node_modules deploy/kafka/lib deploy/check-venv deploy/test-venv
