@@ -42,8 +42,8 @@ impl fmt::Debug for Cluster {
 impl Cluster {
     /// Makes a client and a thread that looks up the number of partitions from time to time.
     pub(super) fn new(config: KafkaLogConfig) -> Result<Arc<Self>, LogError> {
-        let client =
-            BaseConsumer::from_config_and_context(&config.reader(None), LogContext).map_err(unusable)?;
+        let client = BaseConsumer::from_config_and_context(&config.reader(None), LogContext::default())
+            .map_err(unusable)?;
         let cluster = Arc::new(Self {
             config,
             client,
@@ -121,7 +121,7 @@ impl Cluster {
         let metadata = self
             .client
             .fetch_metadata(Some(topic), self.config.request_timeout)
-            .map_err(backend(WHAT))?;
+            .map_err(|error| backend(WHAT)(self.client.context().take_refusal().unwrap_or(error)))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.map(|found| (found, found.error())) {
             None | Some((_, Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))) => Ok(None),
@@ -185,7 +185,9 @@ impl Cluster {
             return Ok(Arc::clone(client));
         }
         let config = self.config.reader(Some(group));
-        let client = Arc::new(BaseConsumer::from_config_and_context(&config, LogContext).map_err(unusable)?);
+        let client = Arc::new(
+            BaseConsumer::from_config_and_context(&config, LogContext::default()).map_err(unusable)?,
+        );
         groups.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
     }

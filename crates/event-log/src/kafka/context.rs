@@ -1,14 +1,25 @@
 //! What librdkafka says, as log lines.
 
+use std::sync::{Mutex, PoisonError};
+
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tracing::{debug, warn};
 
 /// The context of clients that need nothing else.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LogContext;
+#[derive(Debug, Default)]
+pub(super) struct LogContext {
+    refusal: Mutex<Option<KafkaError>>,
+}
+
+impl LogContext {
+    /// Returns why brokers last refused to talk to this client. Calls only say that none answered.
+    pub(super) fn take_refusal(&self) -> Option<KafkaError> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl ClientContext for LogContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -17,6 +28,9 @@ impl ClientContext for LogContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+        if matches!(error.rdkafka_error_code(), Some(Code::Authentication | Code::SSL)) {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
     }
 }
 

@@ -42,6 +42,7 @@ fn is_retryable(error: &KafkaError) -> bool {
             | Code::ClusterAuthorizationFailed
             | Code::SaslAuthenticationFailed
             | Code::Authentication
+            | Code::SSL
             | Code::UnsupportedSASLMechanism
             | Code::UnsupportedVersion
             | Code::UnsupportedFeature

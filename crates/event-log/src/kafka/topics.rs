@@ -25,7 +25,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// [`LogError::Config`] naming each topic and setting that does not fit, and the command that mends it.
 pub(super) async fn ensure(cluster: &Arc<Cluster>) -> Result<(), LogError> {
     let config = cluster.config();
-    let admin = AdminClient::from_config_and_context(&config.client(), LogContext).map_err(unusable)?;
+    let admin =
+        AdminClient::from_config_and_context(&config.client(), LogContext::default()).map_err(unusable)?;
     let options = AdminOptions::new()
         .request_timeout(Some(config.request_timeout))
         .operation_timeout(Some(config.request_timeout));

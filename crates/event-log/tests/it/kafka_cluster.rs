@@ -73,6 +73,16 @@ impl OwnCluster {
         Some(cluster)
     }
 
+    /// Returns the directory of the cluster's settings and data.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Returns where Java finds Kafka's own tools.
+    pub(crate) fn class_path() -> String {
+        script().with_file_name("lib/*").display().to_string()
+    }
+
     /// Runs a command of `kafka.sh` on this cluster, and returns what it prints.
     pub(crate) fn run(&self, command: &[&str]) -> String {
         let output = Command::new(script())

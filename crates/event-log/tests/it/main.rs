@@ -8,6 +8,7 @@ mod damage;
 mod disk_full;
 mod kafka;
 mod kafka_cluster;
+mod kafka_secure;
 mod kafka_stopped;
 mod local;
 mod support;
