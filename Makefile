@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/release/marginstream
 LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 
-.PHONY: help run demo build test check bench libchdb deploy-check kafka-up kafka-down tools clean
+.PHONY: help run demo build test soak check bench libchdb deploy-check kafka-up kafka-down tools clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ build: tools libchdb
 
 test: tools libchdb ## Build what is missing and pass every test
 	@deploy/test.sh
+
+soak: tools libchdb ## Break a cluster over a thousand times while it is loaded (hours); prints the matrix
+	@MARGINSTREAM_SOAK_ROUNDS=$${MARGINSTREAM_SOAK_ROUNDS:-20} deploy/test.sh --test it -- --nocapture fault_matrix
 
 check: tools ## Format, lints and documentation
 	@echo "==> checking format, lints and documentation"
@@ -56,8 +59,7 @@ kafka-down: ## Stop that Kafka; its data stays
 	@[ ! -d data/kafka ] || deploy/kafka/kafka.sh stop data/kafka
 
 tools:
-	@deploy/require.sh cargo "Rust, stable toolchain, with cargo"
-	@deploy/require.sh cc "a C compiler (Debian: build-essential)"
+	@deploy/build-tools.sh
 
 clean: ## Remove what was built; leaves ./data alone
 	@cargo clean

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: the real binary, the real ClickHouse engine, real clients.
+# Runs every test: the real binary, the real ClickHouse engine, a real Kafka and Postgres, real clients.
+# Arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +19,7 @@ log=$(mktemp)
 services=$(mktemp -d)
 stop_services() {
   [ ! -d "$services/postgres" ] || deploy/postgres/postgres.sh stop "$services/postgres" || true
+  [ ! -d "$services/kafka" ] || deploy/kafka/kafka.sh stop "$services/kafka" || true
   rm -rf "$log" "$services"
 }
 trap stop_services EXIT
@@ -32,9 +34,17 @@ if [ -z "${MARGINSTREAM_TEST_POSTGRES:-}" ]; then
   fi
 fi
 
-echo "==> building and running all tests"
+if [ -z "${MARGINSTREAM_TEST_KAFKA:-}" ]; then
+  echo "==> starting Kafka for the tests"
+  if deploy/kafka/kafka.sh start "$services/kafka" >/dev/null; then
+    MARGINSTREAM_TEST_KAFKA=$(cat "$services/kafka/bootstrap")
+    export MARGINSTREAM_TEST_KAFKA
+  fi
+fi
+
+echo "==> building and running the tests"
 status=0
-cargo test --release --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+cargo test --release --workspace --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
 # What was passed over is named last, where people look.
 grep -hE '^SKIPPED' "$log" | sort -u || true

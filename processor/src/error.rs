@@ -42,6 +42,9 @@ pub enum ProcessorError {
         /// What the warehouse remembers.
         needed: u32,
     },
+    /// A rebuilt roll-up is not what the raw rows say; raw rows changed meanwhile.
+    #[error("rebuilt roll-up {0} does not sum to the raw rows, so it was not put in place: let nothing write meanwhile")]
+    Replay(&'static str),
     /// The warehouse does not show what it acknowledged.
     #[error("the warehouse does not show the layout of the log that was just written")]
     LayoutMissing,
@@ -71,6 +74,7 @@ impl ProcessorError {
             | Self::Intent { .. }
             | Self::FewerPartitions { .. }
             | Self::LayoutMissing
+            | Self::Replay(_)
             | Self::Overflow
             | Self::Panicked(_) => false,
         }

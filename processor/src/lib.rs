@@ -5,6 +5,7 @@
 
 mod batch;
 mod dead_letter;
+pub mod dead_letters;
 mod dedupe;
 mod error;
 pub mod layout;
@@ -14,6 +15,7 @@ mod pause;
 mod pipeline;
 mod plan;
 pub mod reconcile;
+pub mod replay;
 mod rollup;
 mod stats;
 mod writer;

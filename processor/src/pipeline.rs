@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{EventLog, GroupMember, TopicPartition};
+use event_log::{EventLog, GroupMember, LogRecord, TopicPartition};
 use schemas::topic;
 use telemetry::crash_point;
 use tokio::sync::watch;
@@ -82,7 +82,10 @@ impl Pipeline {
 
     /// Finishes the batch that was under way when the last owner of the partition stopped.
     async fn resume(&mut self) -> Result<u64, ProcessorError> {
-        let committed = self.member.committed(&self.topic_partition).await?;
+        let committed = retrying("read the group's commit", || async {
+            Ok(self.member.committed(&self.topic_partition).await?)
+        })
+        .await?;
         let start = committed.as_ref().map_or(0, |committed| committed.offset);
         let metadata = committed.map(|committed| committed.metadata).unwrap_or_default();
         let next = match Intent::decode(&self.topic_partition, start, &metadata)? {
@@ -103,15 +106,7 @@ impl Pipeline {
         let mut records = Vec::new();
         let mut next = start;
         while next < end {
-            let read = self
-                .member
-                .read(
-                    &self.topic_partition,
-                    next,
-                    self.config.max_batch_bytes,
-                    IDLE_WAIT,
-                )
-                .await?;
+            let read = self.read(next, self.config.max_batch_bytes, IDLE_WAIT).await?;
             if read.is_empty() && self.end_of_log().await? >= end {
                 warn!(partition = %self.topic_partition, next, end, "records of an unfinished batch are gone");
                 break;
@@ -131,11 +126,8 @@ impl Pipeline {
     /// Cuts the next batch on bytes or age; none where no record came within `wait`.
     async fn cut(&self, start: u64, wait: Duration) -> Result<Option<Batch>, ProcessorError> {
         let max_bytes = self.config.max_batch_bytes;
-        let mut records = self
-            .member
-            .read(&self.topic_partition, start, max_bytes, wait)
-            .await?;
-        let num_bytes = |records: &[event_log::LogRecord]| -> usize {
+        let mut records = self.read(start, max_bytes, wait).await?;
+        let num_bytes = |records: &[LogRecord]| -> usize {
             records
                 .iter()
                 .map(|record| record.value.len() + record.key.len())
@@ -155,10 +147,7 @@ impl Pipeline {
                 }));
             }
             let patience = deadline.saturating_duration_since(Instant::now());
-            let more = self
-                .member
-                .read(&self.topic_partition, last + 1, max_bytes - bytes, patience)
-                .await?;
+            let more = self.read(last + 1, max_bytes - bytes, patience).await?;
             bytes += num_bytes(&more);
             records.extend(more);
         }
@@ -258,10 +247,7 @@ impl Pipeline {
             return Ok(next);
         }
         // A record may have come since the last read; only a read after the end was taken tells.
-        let records = self
-            .member
-            .read(&self.topic_partition, next, 1, Duration::ZERO)
-            .await?;
+        let records = self.read(next, 1, Duration::ZERO).await?;
         if !records.is_empty() {
             return Ok(next);
         }
@@ -270,12 +256,30 @@ impl Pipeline {
         Ok(end)
     }
 
+    /// Reads records, however long the log does not answer.
+    async fn read(
+        &self,
+        from: u64,
+        max_bytes: usize,
+        wait: Duration,
+    ) -> Result<Vec<LogRecord>, ProcessorError> {
+        retrying("read records", || async {
+            Ok(self
+                .member
+                .read(&self.topic_partition, from, max_bytes, wait)
+                .await?)
+        })
+        .await
+    }
+
     async fn end_of_log(&self) -> Result<u64, ProcessorError> {
-        Ok(self
-            .log
-            .position(&self.config.group, &self.topic_partition)
-            .await?
-            .end)
+        let position = retrying("look up the end of the log", || async {
+            Ok(self
+                .log
+                .position(&self.config.group, &self.topic_partition)
+                .await?)
+        });
+        Ok(position.await?.end)
     }
 
     fn publish_progress(&self, next: u64) {

@@ -1,7 +1,7 @@
 //! Recomputes every roll-up from the raw rows, in ClickHouse's own SQL and so independently of the
 //! DataFusion plans, and compares.
 
-mod checks;
+pub(crate) mod checks;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use processor::dead_letters::{MAX_LISTED, Place};
 use schemas::access::Tier;
 use schemas::id::{InvalidId, OrgId};
 use schemas::period::{InvalidPeriod, Period};
@@ -62,6 +63,14 @@ pub(crate) enum Command {
     /// while it does not.
     #[command(after_help = EXIT_CODES)]
     Reconcile(ReconcileArgs),
+    /// Rebuild every roll-up from the raw events, beside the live tables, and swap them.
+    ///
+    /// Queries go on meanwhile. Standalone holds its processor; distributed processors must be stopped.
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArgs),
+    /// Look at what could not be counted, and send it through the log again.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Print the margin table of a month, worst margin first.
     Margins(MarginsArgs),
     /// Send a season of believable data through the public API, then print the margin table.
@@ -103,6 +112,54 @@ pub(crate) enum LogCommand {
     /// Spread cost events over all partitions of their topic, after partitions were added. Only while no
     /// processor runs. Standalone does this by itself.
     UsePartitions(Box<MigrateConfig>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List dead letters, the newest first.
+    List(SelectionArgs),
+    /// Print dead letters with their bytes.
+    Show(SelectionArgs),
+    /// Append dead letters to their topics again, byte for byte: what was mended since is counted. An
+    /// invoice's state that is sent again counts as its newest.
+    Redrive(SelectionArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SelectionArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    #[command(flatten)]
+    pub(crate) backends: BackendArgs,
+    /// Places to choose, as `list` prints them, such as cost-events:0:1234:0. Default: all.
+    #[arg(value_name = "PLACE")]
+    pub(crate) places: Vec<Place>,
+    /// Only those of this reason, such as schema_mismatch.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// Only those of this topic.
+    #[arg(long, value_name = "TOPIC", value_parser = ["cost-events", "invoices", "dimensions"])]
+    pub(crate) topic: Option<String>,
+    /// Also those that were sent again already.
+    #[arg(long)]
+    pub(crate) with_redriven: bool,
+    /// How many at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LISTED)))]
+    pub(crate) limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) data: DataConfig,
+    #[command(flatten)]
+    pub(crate) backends: BackendArgs,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -240,6 +297,15 @@ mod tests {
             "demo",
             "clickhouse --data d --listen 127.0.0.1:8123",
             "log repair --data d",
+            "log use-partitions --event-log kafka://a:1 --warehouse http://u:p@h:8123/marginstream",
+            "ingest --event-log kafka://a:1 --warehouse http://u:p@h:8123/m --control postgres://u:p@h/d",
+            "processor --event-log kafka://a:1 --warehouse http://u:p@h:8123/m",
+            "query-api --warehouse http://u:p@h:8123/m --control postgres://u:p@h/d",
+            "migrate --event-log kafka://a:1 --warehouse http://u:p@h:8123/m --control postgres://u:p@h/d",
+            "replay",
+            "dead-letters list --reason undecodable --limit 5",
+            "dead-letters show cost-events:0:12:0",
+            "dead-letters redrive --topic invoices",
             "margins --period 2026-04",
         ] {
             let arguments = std::iter::once("marginstream").chain(line.split(' '));
@@ -251,6 +317,7 @@ mod tests {
             "invoices import",
             "admin bootstrap --org x",
             "margins --period 2026-13",
+            "dead-letters show nowhere",
         ] {
             let arguments = std::iter::once("marginstream").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(arguments).is_err(), "{line}");

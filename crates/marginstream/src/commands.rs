@@ -2,10 +2,12 @@
 
 mod bootstrap;
 mod clickhouse;
+mod dead_letters;
 mod import;
 mod log;
 mod margins;
 mod reconcile;
+mod replay;
 mod standalone;
 
 use std::io::Write;
@@ -41,6 +43,8 @@ pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Out
         Command::Admin(AdminCommand::Bootstrap(args)) => bootstrap::run(args).await,
         Command::Invoices(InvoicesCommand::Import(args)) => import::run(args, settings.resolve()?).await,
         Command::Reconcile(args) => reconcile::run(args, settings.resolve()?).await,
+        Command::Replay(args) => replay::run(args, settings.resolve()?).await,
+        Command::DeadLetters(command) => dead_letters::run(command, settings.resolve()?).await,
         Command::Margins(args) => margins::run(args, settings.resolve()?).await,
         Command::Demo(args) => demo::run(args, settings.resolve()?).await,
         Command::Clickhouse(args) => clickhouse::run(args, settings.resolve()?).await,

@@ -6,12 +6,14 @@
 //! process, which whoever runs it starts again.
 
 mod backends;
+mod drain;
 mod ingest;
 mod migrate;
 mod processor;
 mod query_api;
 
 pub(crate) use backends::{open_control, open_log, open_warehouse, refuse_running_processors};
+pub(crate) use drain::{Held, drain};
 pub(crate) use migrate::migrate;
 
 pub(crate) use ingest::run as run_ingest;

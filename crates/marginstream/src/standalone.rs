@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::clickhouse::{self, ANALYST_USER, ClickHouse, reachable};
-use crate::config::Config;
+use crate::config::{BatchConfig, Config};
 use crate::error::CommandError;
 use crate::operator::{self, Status};
 use crate::serve;
-use crate::storage::{Storage, wait_until_processed};
+use crate::storage::{Storage, ends, wait_until_processed};
 use crate::tasks::{Part, Tasks};
 
 pub(crate) use engine::Engine;
@@ -118,7 +118,7 @@ async fn start_processor(
     tasks: &mut Tasks,
     processor: Processor,
 ) -> Result<(), CommandError> {
-    let ends = storage.ends(&config.batch.processor().group).await?;
+    let ends = ends(&*storage.log, BatchConfig::GROUP).await?;
     let progress = processor.progress();
     if !ends.is_empty() {
         info!(num_partitions = ends.len(), "counting what the log holds");

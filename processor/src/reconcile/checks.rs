@@ -1,17 +1,17 @@
 //! What must hold between the tables.
 
 /// A roll-up and the query that it must equal.
-pub(super) struct Check {
-    pub(super) table: &'static str,
+pub(crate) struct Check {
+    pub(crate) table: &'static str,
     keys: &'static [&'static str],
     values: &'static [&'static str],
     /// Yields the keys and values, named so, from the raw rows; keys may repeat.
-    expected: &'static str,
+    pub(crate) expected: &'static str,
 }
 
 impl Check {
     /// Returns the columns of [`Check::difference`].
-    pub(super) fn columns(&self) -> String {
+    pub(crate) fn columns(&self) -> String {
         [self.keys, self.values].concat().join(", ")
     }
 
@@ -26,6 +26,11 @@ impl Check {
 
     /// Returns the query of what the table lacks by key: expected minus actual.
     pub(super) fn difference(&self, only_differing: bool) -> String {
+        self.difference_to(self.table, only_differing)
+    }
+
+    /// As [`Check::difference`], of another table of the same form.
+    pub(crate) fn difference_to(&self, table: &str, only_differing: bool) -> String {
         let keys = self.keys.join(", ");
         let plus = self
             .values
@@ -45,7 +50,7 @@ impl Check {
         format!(
             "SELECT {keys}, {sums} FROM (SELECT {keys}, {plus} FROM ({}) UNION ALL SELECT {keys}, {minus} FROM {}) \
              GROUP BY {keys}{having}",
-            self.expected, self.table
+            self.expected, table
         )
     }
 }
@@ -54,7 +59,7 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-pub(super) const ROLL_UPS: [Check; 4] = [
+pub(crate) const ROLL_UPS: [Check; 4] = [
     Check {
         table: "cost_by_hour",
         keys: &[

@@ -9,6 +9,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use control::ControlStore;
 use event_log::EventLog;
+use processor::dead_letters::{self, DeadLetter, Selection};
+use processor::replay::{self, ReplayedTable};
 use processor::{Pauser, reconcile};
 use schemas::id::OrgId;
 use schemas::invoice::InvoiceRecord;
@@ -65,6 +67,9 @@ fn router(state: OperatorState) -> Router {
         .route("/status", get(show_status))
         .route("/invoices", post(publish_invoices))
         .route("/reconcile", post(run_reconcile))
+        .route("/replay", post(run_replay))
+        .route("/dead-letters", post(list_dead_letters))
+        .route("/dead-letters/redrive", post(redrive_dead_letters))
         .route("/margins", get(show_margins))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state)
@@ -117,6 +122,27 @@ async fn run_reconcile(
 ) -> Result<Json<reconcile::ReconcileReport>, Failure> {
     let _held = state.pauser.pause().await;
     Ok(Json(reconcile::run(&state.warehouse, params.repair).await?))
+}
+
+/// Holds the processor meanwhile; ingest and queries go on.
+async fn run_replay(State(state): State<OperatorState>) -> Result<Json<Vec<ReplayedTable>>, Failure> {
+    let _held = state.pauser.pause().await;
+    Ok(Json(replay::run(&state.warehouse, |_| {}).await?))
+}
+
+async fn list_dead_letters(
+    State(state): State<OperatorState>,
+    Json(selection): Json<Selection>,
+) -> Result<Json<Vec<DeadLetter>>, Failure> {
+    Ok(Json(dead_letters::list(&state.warehouse, &selection).await?))
+}
+
+async fn redrive_dead_letters(
+    State(state): State<OperatorState>,
+    Json(selection): Json<Selection>,
+) -> Result<Json<u64>, Failure> {
+    let redriven = dead_letters::redrive(&*state.log, &state.warehouse, &selection).await?;
+    Ok(Json(redriven))
 }
 
 #[derive(Deserialize)]

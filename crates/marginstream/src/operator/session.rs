@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use control::{ControlStore, Org};
 use hyper::Method;
+use processor::dead_letters::{self, DeadLetter, Selection};
 use processor::reconcile::{self, ReconcileReport};
+use processor::replay::{self, ReplayedTable};
 use schemas::id::OrgId;
 use schemas::invoice::InvoiceRecord;
 use schemas::period::Period;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -45,12 +48,10 @@ struct Remote {
 }
 
 impl Remote {
-    async fn refuse_running_processors(&self) -> Result<(), CommandError> {
-        let log = distributed::open_log(&self.backends, &self.retention).await?;
-        let because = "what they are writing would be repaired too";
-        let refused = distributed::refuse_running_processors(&*log, because).await;
-        log.shutdown().await?;
-        refused
+    /// Counts what the log holds, which also completes a batch that a crash cut short: what it wrote so
+    /// far must be neither repaired nor rebuilt. Nothing else may process meanwhile.
+    async fn drain(&self, config: &Config) -> Result<distributed::Held, CommandError> {
+        distributed::drain(&self.backends, &self.retention, &config.batch).await
     }
 }
 
@@ -146,7 +147,17 @@ impl OperatorSession {
     ///
     /// # Errors
     /// [`CommandError::Usage`] where there is none, or where there are several to choose from.
-    pub(crate) async fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
+    pub(crate) async /// Asks the server about dead letters.
+async fn ask<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    selection: &Selection,
+) -> Result<T, CommandError> {
+    let body = serde_json::to_value(selection).map_err(|error| CommandError::Runtime(error.into()))?;
+    Ok(client.post_json(path, &body).await?.json()?)
+}
+
+fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
         choose_org(&self.control()?.list_orgs().await?, org).map_err(CommandError::Usage)
     }
 
@@ -192,13 +203,72 @@ impl OperatorSession {
             }
             Access::Remote(remote) => {
                 let warehouse = distributed::open_warehouse(&remote.backends).await?;
-                if repair {
-                    // What a running processor is writing would be repaired too, and count twice.
-                    remote.refuse_running_processors().await?;
-                    Ok(reconcile::run(&warehouse, repair).await?)
-                } else {
-                    Ok(reconcile::run_beside(&warehouse).await?)
+                if !repair {
+                    return Ok(reconcile::run_beside(&warehouse).await?);
                 }
+                let held = remote.drain(&self.config).await?;
+                let report = reconcile::run(&held.warehouse, repair).await;
+                held.release().await?;
+                Ok(report?)
+            }
+        }
+    }
+
+    /// Rebuilds the roll-ups, once all that is in the log is counted.
+    pub(crate) async fn replay(&self) -> Result<Vec<ReplayedTable>, CommandError> {
+        match &self.access {
+            Access::Server(client) => {
+                let answer = client.send(Method::POST, "/replay", "", bytes::Bytes::new()).await?;
+                Ok(answer.json()?)
+            }
+            Access::Own(storage) => {
+                let engine = Engine::start_and_drain(storage, &self.config).await?;
+                let tables = replay::run(&engine.warehouse, |_| {}).await;
+                engine.stop().await?;
+                Ok(tables?)
+            }
+            Access::Remote(remote) => {
+                let held = remote.drain(&self.config).await?;
+                let tables = replay::run(&held.warehouse, |_| {}).await;
+                held.release().await?;
+                Ok(tables?)
+            }
+        }
+    }
+
+    /// Returns the selected dead letters.
+    pub(crate) async fn dead_letters(&self, selection: &Selection) -> Result<Vec<DeadLetter>, CommandError> {
+        match &self.access {
+            Access::Server(client) => ask(client, "/dead-letters", selection).await,
+            Access::Own(storage) => {
+                let engine = Engine::start_and_drain(storage, &self.config).await?;
+                let letters = dead_letters::list(&engine.warehouse, selection).await;
+                engine.stop().await?;
+                Ok(letters?)
+            }
+            Access::Remote(remote) => {
+                let warehouse = distributed::open_warehouse(&remote.backends).await?;
+                Ok(dead_letters::list(&warehouse, selection).await?)
+            }
+        }
+    }
+
+    /// Sends the selected dead letters through the log again; returns how many.
+    pub(crate) async fn redrive(&self, selection: &Selection) -> Result<u64, CommandError> {
+        match &self.access {
+            Access::Server(client) => ask(client, "/dead-letters/redrive", selection).await,
+            Access::Own(storage) => {
+                let engine = Engine::start_and_drain(storage, &self.config).await?;
+                let redriven = dead_letters::redrive(&*storage.log, &engine.warehouse, selection).await;
+                engine.stop().await?;
+                Ok(redriven?)
+            }
+            Access::Remote(remote) => {
+                let log = distributed::open_log(&remote.backends, &remote.retention).await?;
+                let warehouse = distributed::open_warehouse(&remote.backends).await?;
+                let redriven = dead_letters::redrive(&*log, &warehouse, selection).await;
+                log.shutdown().await?;
+                Ok(redriven?)
             }
         }
     }
