@@ -21,6 +21,9 @@ use crate::{Committed, LogError, TopicPartition};
 /// How often clients are served that nobody else polls.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Events of one client that are handled at once.
+const MAX_EVENTS: usize = 64;
+
 /// Looks things up. All calls but `num_partitions` and `has` block.
 pub(super) struct Cluster {
     config: KafkaLogConfig,
@@ -121,7 +124,11 @@ impl Cluster {
         let metadata = self
             .client
             .fetch_metadata(Some(topic), self.config.request_timeout)
-            .map_err(|error| backend(WHAT)(self.client.context().take_refusal().unwrap_or(error)))?;
+            .map_err(|error| {
+                // Why brokers refuse comes as an event of its own.
+                serve(&self.client);
+                backend(WHAT)(self.client.context().take_refusal().unwrap_or(error))
+            })?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.map(|found| (found, found.error())) {
             None | Some((_, Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))) => Ok(None),
@@ -197,9 +204,16 @@ impl Cluster {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let groups: Vec<_> = groups.values().map(Arc::clone).collect();
         for client in groups.iter().map(Arc::as_ref).chain([&self.client]) {
-            // Events without a handler of their own are errors that the context has logged.
-            while client.poll(Duration::ZERO).is_some() {}
+            serve(client);
         }
+    }
+}
+
+/// Handles the events of a client that came since the last time; one poll takes one.
+fn serve(client: &BaseConsumer<LogContext>) {
+    for _ in 0..MAX_EVENTS {
+        // What is not handled by then are errors that the context has logged.
+        drop(client.poll(Duration::ZERO));
     }
 }
 

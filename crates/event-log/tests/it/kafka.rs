@@ -1,6 +1,8 @@
 //! What only Kafka does: members that come and go, operators that change topics, brokers that are away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use marginstream_event_log::{EventLog, GroupMember, KafkaLog, LogError, TopicPartition, TopicSpec};
@@ -45,14 +47,14 @@ async fn members_share_partitions_and_fence_what_moved() {
         .append(t, (0..4).map(|partition| record(partition, "a")).collect())
         .await
         .unwrap();
-    let first = std::sync::Arc::new(first_log.join(g, &[t]).await.unwrap());
+    let first = Arc::new(first_log.join(g, &[t]).await.unwrap());
     let alone = owns(&**first, 4).await;
     assert_eq!(alone.values().collect::<BTreeSet<_>>().len(), 4, "epochs differ");
     // A read that waits in each partition, behind its only record.
     let reads: BTreeMap<_, _> = alone
         .keys()
         .map(|tp| {
-            let (member, wanted) = (std::sync::Arc::clone(&first), tp.clone());
+            let (member, wanted) = (Arc::clone(&first), tp.clone());
             (
                 tp.clone(),
                 tokio::spawn(async move { member.read(&wanted, 1, 1000, LONG).await }),
@@ -268,7 +270,7 @@ async fn gaps_that_transactions_of_others_leave_are_passed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absent_broker_fails_calls_in_time_and_all_recovers_alone() {
-    let Some(cluster) = OwnCluster::start() else {
+    let Some(cluster) = OwnCluster::start().await else {
         return;
     };
     let mut config = config(&cluster.brokers, vec![topic("t", 1)]);
@@ -277,10 +279,10 @@ async fn an_absent_broker_fails_calls_in_time_and_all_recovers_alone() {
     // Longer than the broker is away: the client gives its partitions up by itself after that.
     config.session_timeout = LONG;
     let log = KafkaLog::open(config).await.unwrap();
-    let member = log.join("g", &["t"]).await.unwrap();
+    let member = Arc::new(log.join("g", &["t"]).await.unwrap());
     let tp = TopicPartition::new("t", 0);
     assert_eq!(log.append("t", vec![record(0, "before")]).await.unwrap(), [0]);
-    assert_eq!(read_until(&*member, &tp, 0, 1).await.len(), 1);
+    assert_eq!(read_until(&**member, &tp, 0, 1).await.len(), 1);
 
     cluster.run(&["kill-node", "1"]);
     let start = Instant::now();
@@ -294,6 +296,9 @@ async fn an_absent_broker_fails_calls_in_time_and_all_recovers_alone() {
         "the append took {:?}",
         start.elapsed()
     );
+    let (committer, wanted) = (Arc::clone(&member), tp.clone());
+    let owned = epoch(&**member, &tp).await;
+    let committing = tokio::spawn(async move { committer.commit(&wanted, owned, 1, "away").await });
     let error = log.position("g", &tp).await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(
@@ -316,14 +321,24 @@ async fn an_absent_broker_fails_calls_in_time_and_all_recovers_alone() {
         }
     };
     // The record that failed may be there too, once: the client does not repeat what it gave up.
-    let read = read_until(&*member, &tp, 0, offset + 1).await;
+    let read = read_until(&**member, &tp, 0, offset + 1).await;
     let values: Vec<_> = read.iter().map(|record| &record.value[..]).collect();
     assert!(
         values == [&b"before"[..], b"back"] || values == [&b"before"[..], b"away", b"back"],
         "{values:?}"
     );
+    // A commit on its way either waited for the broker or failed; it did not hang, nor hold the member up.
+    let committed = tokio::time::timeout(LONG, committing)
+        .await
+        .expect("the commit hangs")
+        .unwrap();
+    let is_fenced = matches!(committed, Err(LogError::Fenced { .. }));
+    assert!(
+        is_fenced || committed.as_ref().err().is_none_or(LogError::is_retryable),
+        "{committed:?}"
+    );
     loop {
-        let owned = epoch(&*member, &tp).await;
+        let owned = epoch(&**member, &tp).await;
         match member.commit(&tp, owned, offset + 1, "back").await {
             Ok(()) => break,
             Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
@@ -332,4 +347,88 @@ async fn an_absent_broker_fails_calls_in_time_and_all_recovers_alone() {
     assert_eq!(log.position("g", &tp).await.unwrap().lag(), 0);
     log.shutdown().await.unwrap();
     drop(starting.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loss_of_one_broker_of_three_loses_nothing_and_stops_nobody_for_long() {
+    const NUM_BEFORE: u64 = 20;
+    let Some(cluster) = OwnCluster::start_nodes(3).await else {
+        return;
+    };
+    let mut config = config(&cluster.brokers, vec![topic("t", 3)]);
+    (config.replication_factor, config.min_insync_replicas) = (3, 2);
+    let log = Arc::new(KafkaLog::open(config).await.unwrap());
+    let member = log.join("g", &["t"]).await.unwrap();
+    owns(&*member, 3).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let appenders: Vec<_> = (0..3)
+        .map(|partition| {
+            let (log, stop) = (Arc::clone(&log), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut acknowledged = BTreeMap::new();
+                for number in 0_u32.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let value = format!("{partition}/{number}");
+                    // What is not acknowledged may be there or not.
+                    if let Ok(offsets) = log.append("t", vec![record(partition, value.clone())]).await {
+                        acknowledged.insert(offsets[0], value);
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    for partition in 0..3 {
+        let tp = TopicPartition::new("t", partition);
+        while log.position("g", &tp).await.unwrap().end < NUM_BEFORE {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Each partition has another leader, so one of them loses its own.
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.run(&["kill-node", "2"]);
+        cluster
+    });
+    let cluster = cluster.await.unwrap();
+    for partition in 0..3 {
+        let tp = TopicPartition::new("t", partition);
+        let deadline = Instant::now() + 2 * LONG;
+        while let Err(error) = log.append("t", vec![record(partition, "after the loss")]).await {
+            assert!(error.is_retryable() && Instant::now() < deadline, "{error:?}");
+        }
+        loop {
+            match member
+                .commit(&tp, epoch(&*member, &tp).await, 1, "after the loss")
+                .await
+            {
+                Ok(()) => break,
+                Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for (appender, partition) in appenders.into_iter().zip(0..) {
+        let acknowledged = appender.await.unwrap();
+        let tp = TopicPartition::new("t", partition);
+        let end = log.position("g", &tp).await.unwrap().end;
+        let stored = read_until(&*member, &tp, 0, end).await;
+        assert_eq!(stored.len() as u64, end, "offsets are dense");
+        assert!(acknowledged.len() as u64 >= NUM_BEFORE - 1, "{acknowledged:?}");
+        for (offset, value) in acknowledged {
+            let record = &stored[usize::try_from(offset).unwrap()];
+            assert_eq!(record.value, value, "{tp} offset {offset}");
+        }
+        // The idempotent producer repeats what it must, and nothing twice.
+        let numbered = stored.iter().filter(|record| record.value != "after the loss");
+        let values: Vec<_> = numbered.map(|record| &record.value).collect();
+        assert_eq!(
+            values.iter().collect::<BTreeSet<_>>().len(),
+            values.len(),
+            "{tp} has a record twice"
+        );
+    }
+    log.shutdown().await.unwrap();
+    drop(cluster);
 }

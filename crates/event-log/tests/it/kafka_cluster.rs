@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use marginstream_event_log::{KafkaLogConfig, TopicSpec};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// `host:port[,host:port...]` of a cluster for tests; `deploy/kafka/kafka.sh start` prints it.
 const BROKERS: &str = "MARGINSTREAM_TEST_KAFKA";
@@ -51,15 +53,23 @@ fn skip(reason: &str) {
         .unwrap();
 }
 
-/// A broker that a test has for itself, to take it away.
+/// One such cluster runs at a time: together they would starve each other on a small machine.
+static TURN: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+
+/// Brokers that a test has for itself, to take them away.
 pub(crate) struct OwnCluster {
     pub(crate) brokers: String,
     dir: tempfile::TempDir,
+    _turn: OwnedMutexGuard<()>,
 }
 
 impl OwnCluster {
     /// Returns nothing, and says so, where Kafka is not installed.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
+        Self::start_nodes(1).await
+    }
+
+    pub(crate) async fn start_nodes(num_nodes: u32) -> Option<Self> {
         KafkaCluster::from_env()?;
         if !script().with_file_name("lib/installed-pom.xml").exists() {
             skip("Kafka is not installed (deploy/kafka/kafka.sh install), so no broker is taken away");
@@ -68,8 +78,9 @@ impl OwnCluster {
         let mut cluster = Self {
             brokers: String::new(),
             dir: tempfile::tempdir().unwrap(),
+            _turn: Arc::clone(&TURN).lock_owned().await,
         };
-        cluster.brokers = cluster.run(&["start"]);
+        cluster.brokers = cluster.run(&["start", "--nodes", &num_nodes.to_string()]);
         Some(cluster)
     }
 

@@ -154,7 +154,7 @@ fn security(certificates: &Path, mechanism: SaslMechanism, password: &str) -> Se
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_with_certificate_and_password_is_needed_and_enough() {
-    let Some(cluster) = OwnCluster::start() else {
+    let Some(cluster) = OwnCluster::start().await else {
         return;
     };
     let certificates = tempfile::tempdir().unwrap();
