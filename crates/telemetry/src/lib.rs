@@ -1,6 +1,7 @@
-//! Tracing set-up, and the named points at which crash tests kill the process.
+//! Tracing set-up, metrics, and the named points at which crash tests kill the process.
 
 mod crash;
+pub mod metrics;
 
 use std::io::IsTerminal;
 use std::str::FromStr;
@@ -45,7 +46,7 @@ impl std::fmt::Display for LogFormat {
     }
 }
 
-/// Why tracing could not be set up.
+/// Why tracing or metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter is not a list of `target=level` directives.
@@ -59,6 +60,9 @@ pub enum TelemetryError {
     /// Tracing was set up before in this process.
     #[error("tracing is set up already")]
     AlreadySet,
+    /// The recorder of metrics could not be installed.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(String),
 }
 
 /// Checks a filter: a level such as `info`, or directives such as `info,processor=debug`.
