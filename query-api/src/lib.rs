@@ -9,12 +9,14 @@ mod customer_mapping;
 mod health;
 mod margin_csv;
 mod margin_table;
+mod metrics;
 mod path;
 mod queries;
 mod routes;
 mod state;
 
-pub use health::{CheckError, CheckFuture, HealthCheck};
+pub use health::warehouse_check;
 pub use margin_table::{MonthlyAmounts, build_margin_table};
+pub use metrics::METRICS;
 pub use routes::router;
 pub use state::QueryState;

@@ -8,12 +8,16 @@ pub(crate) mod attribution;
 pub(crate) mod cost_events;
 pub(crate) mod margins;
 
+use std::time::Instant;
+
 use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
 use marginstream_http::ApiError;
 use schemas::money::MoneyError;
 use schemas::time::TimestampMs;
 use warehouse::{Warehouse, WarehouseError};
+
+use crate::metrics::count_query;
 
 /// Largest result of any query; more customers than this are refused.
 const MAX_RESULT_ROWS: &str = "5000000";
@@ -58,9 +62,11 @@ fn read(warehouse: &Warehouse, sql: &str) -> Query {
         .with_setting("result_overflow_mode", "throw")
 }
 
-/// Fetches all rows. `action` names the read in the log.
+/// Fetches all rows. `action` names the read in the log and in the metrics.
 async fn fetch_all<T: RowOwned + RowRead>(action: &'static str, query: Query) -> Result<Vec<T>, ReadError> {
+    let started = Instant::now();
     let rows = query.fetch_all().await;
+    count_query(action, started.elapsed(), rows.is_err());
     rows.map_err(|source| WarehouseError::from_client(action, source).into())
 }
 

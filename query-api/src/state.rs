@@ -1,14 +1,13 @@
 //! What the handlers share.
 
 use std::fmt;
-use std::sync::Arc;
 
 use axum::extract::FromRef;
 use control::ControlStore;
-use marginstream_http::HttpState;
+use marginstream_http::{Health, HealthCheck, HttpState};
 use warehouse::Warehouse;
 
-use crate::health::HealthCheck;
+use crate::health::warehouse_check;
 
 /// The warehouse, the HTTP layer's state with the control store, and the health checks. Clones
 /// share all of it.
@@ -16,23 +15,23 @@ use crate::health::HealthCheck;
 pub struct QueryState {
     http: HttpState,
     warehouse: Warehouse,
-    health_checks: Arc<[HealthCheck]>,
+    health: Health,
 }
 
 impl QueryState {
-    /// Makes the state. The health endpoint pings the warehouse and the control store, and then
-    /// runs `more_checks`.
+    /// Makes the state. The health endpoints ask the warehouse and the control store, and run
+    /// `more_checks`.
     #[must_use]
     pub fn new(http: HttpState, warehouse: Warehouse, more_checks: Vec<HealthCheck>) -> Self {
         let mut checks = vec![
-            HealthCheck::of_warehouse(warehouse.clone()),
+            warehouse_check(warehouse.clone()),
             HealthCheck::of_control(http.control().clone()),
         ];
         checks.extend(more_checks);
         Self {
+            health: Health::new(checks, http.config().health_secret.clone()),
             http,
             warehouse,
-            health_checks: checks.into(),
         }
     }
 
@@ -48,8 +47,10 @@ impl QueryState {
         self.http.control()
     }
 
-    pub(crate) fn health_checks(&self) -> &[HealthCheck] {
-        &self.health_checks
+    /// Returns the checks behind the health endpoints.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 }
 
@@ -62,7 +63,7 @@ impl FromRef<QueryState> for HttpState {
 impl fmt::Debug for QueryState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueryState")
-            .field("health_checks", &self.health_checks)
+            .field("health", &self.health)
             .finish_non_exhaustive()
     }
 }

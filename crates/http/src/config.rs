@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemas::access::Tier;
 
 use crate::client_ip::IpNetwork;
+use crate::health::HealthSecret;
 
 /// Settings that both services share. Every rate is a count per minute; 0 means no limit.
 #[derive(Debug, Clone)]
@@ -34,6 +35,9 @@ pub struct HttpConfig {
     pub key_cache: KeyCacheConfig,
     /// How long answers are kept for replay.
     pub replay: ReplayConfig,
+    /// What opens the detail of the health endpoint. Default none: the detail is open, without
+    /// reasons.
+    pub health_secret: Option<HealthSecret>,
 }
 
 impl Default for HttpConfig {
@@ -50,6 +54,7 @@ impl Default for HttpConfig {
             max_tracked: 100_000,
             key_cache: KeyCacheConfig::default(),
             replay: ReplayConfig::default(),
+            health_secret: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The edge: what happens to every request before and after its route.
 //!
 //! In order: request id, quota per address, browser-origin guard, declared length; then the route,
-//! whose panic becomes a 500; then the fixed headers, and one line in the log.
+//! whose panic becomes a 500; then the fixed headers, one line in the log, and the metrics.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::client_ip::{client_ip, limit_key};
 use crate::error::{ApiError, ErrorCause, ErrorCode};
+use crate::metrics::count_request;
 use crate::origin::check_origin;
 use crate::policy::{IpQuota, Policy};
 use crate::request_context::RequestContext;
@@ -171,7 +172,7 @@ fn write_fixed_headers(headers: &mut HeaderMap, http: &HttpState, policy: &Polic
     }
 }
 
-/// What is logged of a request. The path is the route's pattern: ids in a path may be e-mail
+/// What is logged and counted of a request. The path is the route's pattern: ids in a path may be e-mail
 /// addresses.
 struct LogLine {
     started: Instant,
@@ -203,7 +204,9 @@ impl LogLine {
                 tracing::error!(method, path, status, request_id, %error, "request failed");
             }
         }
-        let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration = self.started.elapsed();
+        count_request(&self.method, path, response.status(), duration);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(method, path, status, duration_ms, request_id, "request");
     }
 }

@@ -1,5 +1,5 @@
 use axum::http::Method;
-use marginstream_query_api::HealthCheck;
+use marginstream_http::HealthCheck;
 
 use crate::support::App;
 
@@ -19,13 +19,19 @@ async fn a_closed_control_store_is_a_503() {
     };
     app.control.close().await;
     let answer = app.send(Method::GET, "/api/health", &[], "").await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, "30"));
-    assert_eq!(answer.error().1, "service_unavailable");
+    assert_eq!(
+        (answer.status, answer.text.as_str()),
+        (503, r#"{"status":"degraded"}"#)
+    );
+    let answer = app.send(Method::GET, "/api/health?verbose=1", &[], "").await;
+    let components = r#"{"controlStore":{"status":"error"},"warehouse":{"status":"ok"}}"#;
+    let expected = format!(r#"{{"status":"degraded","components":{components}}}"#);
+    assert_eq!((answer.status, answer.text), (503, expected));
 }
 
 #[tokio::test]
 async fn a_check_of_the_caller_counts() {
-    let check = HealthCheck::new("event log", || Box::pin(async { Err("secret reason".into()) }));
+    let check = HealthCheck::new("eventLog", || Box::pin(async { Err("secret reason".into()) }));
     let Some(app) = App::start_with("health_extra", vec![check]).await else {
         return;
     };
