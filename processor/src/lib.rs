@@ -8,9 +8,11 @@ mod dead_letter;
 pub mod dead_letters;
 mod dedupe;
 mod error;
+mod lag;
 pub mod layout;
 mod lease;
 mod members;
+mod metrics;
 mod pause;
 mod pipeline;
 mod plan;
@@ -33,6 +35,8 @@ use tracing::info;
 use warehouse::Warehouse;
 
 pub use error::ProcessorError;
+pub use lag::Lag;
+pub use metrics::METRICS;
 pub use pause::{PauseGuard, Pauser};
 pub use stats::{ProcessorStats, TopicCounts};
 
@@ -76,6 +80,7 @@ pub struct Processor {
     progress: watch::Sender<Progress>,
     pauser: Pauser,
     stats: Arc<ProcessorStats>,
+    lag: watch::Sender<Lag>,
 }
 
 impl Processor {
@@ -83,14 +88,18 @@ impl Processor {
     /// counted events of those that it gets.
     #[must_use]
     pub fn new(config: ProcessorConfig, log: Arc<dyn EventLog>, warehouse: Warehouse) -> Self {
+        let known = Arc::new(KnownEvents::new(config.num_partitions));
+        known_events::metrics::show(&known);
+        metrics::show_retries();
         Self {
-            known: Arc::new(KnownEvents::new(config.num_partitions)),
+            known,
             config,
             log,
             warehouse,
             progress: watch::Sender::new(Progress::new()),
             pauser: Pauser::default(),
             stats: Arc::new(ProcessorStats::default()),
+            lag: watch::Sender::default(),
         }
     }
 
@@ -101,6 +110,7 @@ impl Processor {
     /// [`ProcessorError`] where the warehouse cannot be read.
     pub async fn load_known_events(&self) -> Result<(), ProcessorError> {
         self.known.load_all(&self.warehouse).await?;
+        known_events::metrics::show(&self.known);
         info!(
             num_ids = self.known.num_ids(),
             filter_bytes = self.known.num_bytes(),
@@ -133,12 +143,23 @@ impl Processor {
         Arc::clone(&self.stats)
     }
 
+    /// Returns how far the processor is behind, as sampled every two seconds while it runs.
+    #[must_use]
+    pub fn lag(&self) -> watch::Receiver<Lag> {
+        self.lag.subscribe()
+    }
+
     /// Processes until `shutdown`, and then what is left in the log.
     ///
     /// # Errors
     /// [`ProcessorError`] that retrying cannot mend; the process must end and start clean.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ProcessorError> {
         let member = self.log.join(&self.config.group, &topic::PROCESSED).await?;
-        members::run(self, Arc::from(member), shutdown).await
+        let (log, group) = (Arc::clone(&self.log), self.config.group.clone());
+        let following = lag::follow(log, group, self.progress(), self.lag.clone());
+        tokio::select! {
+            outcome = members::run(self, Arc::from(member), shutdown) => outcome,
+            never = following => match never {},
+        }
     }
 }

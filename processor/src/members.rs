@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Processor;
 use crate::error::ProcessorError;
+use crate::metrics::TopicMetrics;
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::writer::Writer;
@@ -28,6 +29,9 @@ pub(crate) async fn run(
             let keeps = assigned.get(place) == Some(epoch);
             if !keeps {
                 stop.cancel();
+                processor.progress.send_modify(|progress| {
+                    progress.remove(place);
+                });
                 if &*place.topic == topic::COST_EVENTS {
                     processor.known.release_partition(place.partition);
                 }
@@ -61,11 +65,12 @@ fn pipeline(
 ) -> Pipeline {
     Pipeline {
         plan: Plan::for_topic(&place.topic, &processor.warehouse, &processor.known),
-        topic_partition: place,
         epoch,
         config: processor.config.clone(),
         log: Arc::clone(&processor.log),
         member: Arc::clone(member),
+        metrics: TopicMetrics::of(&place.topic),
+        topic_partition: place,
         writer: Writer::new(processor.warehouse.clone()),
         pauser: processor.pauser.clone(),
         progress: processor.progress.clone(),

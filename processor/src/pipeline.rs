@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, GroupMember, LogRecord, TopicPartition};
+use schemas::time::TimestampMs;
 use schemas::topic;
 use telemetry::crash_point;
 use tokio::sync::watch;
@@ -19,10 +20,11 @@ use tracing::{debug, info, warn};
 use crate::batch::{Batch, Intent};
 use crate::error::ProcessorError;
 use crate::lease::Lease;
+use crate::metrics::TopicMetrics;
 use crate::pause::Pauser;
 use crate::plan::{Plan, Prepared};
 use crate::stats::ProcessorStats;
-use crate::writer::{Writer, retrying};
+use crate::writer::{PREPARE, Writer, retrying};
 use crate::{ProcessorConfig, Progress};
 
 /// How long a read waits for a first record before it looks for a shutdown again.
@@ -42,6 +44,7 @@ pub(crate) struct Pipeline {
     pub(crate) pauser: Pauser,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) stats: Arc<ProcessorStats>,
+    pub(crate) metrics: TopicMetrics,
 }
 
 impl Pipeline {
@@ -172,14 +175,16 @@ impl Pipeline {
         let started = Instant::now();
         let batch = Arc::new(batch);
         let plan = &self.plan;
-        let prepared = retrying("prepare a batch", || async {
+        let prepared = retrying(PREPARE, || async {
             lease.check().await?;
             plan.prepare(Arc::clone(&batch)).await
         })
         .await?;
+        self.metrics.prepared(started.elapsed());
         crash_point("processor-prepared");
         self.append_moved(&prepared).await?;
         self.writer.write(&batch, &prepared, lease).await?;
+        self.metrics.queryable(&batch, TimestampMs::now());
         self.append_dead_letters(&prepared).await?;
         retrying("commit a batch", || async {
             let end = self
@@ -190,6 +195,7 @@ impl Pipeline {
         .await?;
         crash_point("processor-after-commit");
         self.plan.written(&prepared);
+        self.metrics.committed(&batch, &prepared);
         self.stats.record(&self.topic_partition.topic, prepared.counts);
         self.publish_progress(batch.end);
         debug!(

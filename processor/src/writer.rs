@@ -1,7 +1,7 @@
 //! Writes a prepared batch: one insert per table, each under the batch's token.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use telemetry::crash_point;
 use tracing::{error, warn};
@@ -10,7 +10,12 @@ use warehouse::Warehouse;
 use crate::batch::Batch;
 use crate::error::ProcessorError;
 use crate::lease::Lease;
+use crate::metrics::{count_insert, count_retry};
 use crate::plan::Prepared;
+
+/// The actions that are repeated, as log lines and metrics name them.
+pub(crate) const PREPARE: &str = "prepare a batch";
+pub(crate) const INSERT: &str = "insert a batch";
 
 /// The first pause between two attempts; it doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -47,12 +52,14 @@ impl Writer {
         {
             let token = batch.token(insert.table);
             let rows = std::slice::from_ref(&insert.rows);
-            retrying("insert a batch", || async {
+            let started = Instant::now();
+            retrying(INSERT, || async {
                 lease.check().await?;
                 self.warehouse.insert_arrow(insert.table, rows, &token).await?;
                 Ok(())
             })
             .await?;
+            count_insert(insert.table, started.elapsed());
             crash_point("processor-between-inserts");
         }
         Ok(())
@@ -70,11 +77,14 @@ where
     loop {
         match attempt().await {
             Err(error) if error.is_retryable() => {
+                count_retry(action);
                 warn!(error = %chain(&error), attempts, action, "failed, will try again");
                 tokio::time::sleep(backoff).await;
                 backoff = (backoff * 2).min(MAX_BACKOFF);
                 attempts = attempts.saturating_add(1);
             }
+            // No failure: the partition has another owner now.
+            Err(error) if error.is_fenced() => return Err(error),
             Err(error) => {
                 error!(error = %chain(&error), attempts, action, "failed for good");
                 return Err(error);

@@ -81,6 +81,15 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::UnknownContentType,
+        Self::Undecodable,
+        Self::SchemaMismatch,
+        Self::InvalidValue,
+        Self::IdempotencyConflict,
+    ];
+
     /// The stable name in tables, metrics and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -7,6 +7,8 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::postgres;
 
+use crate::metrics::count_failure;
+
 /// A failure of the control store. Messages carry no secrets and no stored values.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -140,7 +142,10 @@ where
 
 /// Wraps a driver error with what was attempted.
 pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> ControlError {
-    move |source| ControlError::Database { doing, source }
+    move |source| {
+        count_failure(&source);
+        ControlError::Database { doing, source }
+    }
 }
 
 fn is_retryable(error: &sqlx::Error) -> bool {

@@ -3,6 +3,7 @@
 
 mod filter;
 mod lookup;
+pub mod metrics;
 
 use std::sync::{PoisonError, RwLock};
 

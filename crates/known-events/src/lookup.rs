@@ -1,6 +1,7 @@
 //! Exact look-ups in table `cost_event_ids`.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use clickhouse::query::RowCursor;
 use clickhouse::{Client, Row};
@@ -9,6 +10,8 @@ use schemas::time::TimestampMs;
 use serde::Deserialize;
 use uuid::Uuid;
 use warehouse::{Warehouse, WarehouseError};
+
+use crate::metrics::count_lookup;
 
 /// Ids that one query asks for; keeps its text well under the server's limits.
 const IDS_PER_QUERY: usize = 4_000;
@@ -98,6 +101,7 @@ pub async fn lookup_known_events(
     ids: &[(OrgId, EventId)],
     ignoring: Option<BatchRange>,
 ) -> Result<HashMap<EventId, KnownEvent>, WarehouseError> {
+    let started = Instant::now();
     let mut known = HashMap::new();
     // An empty range ignores nothing.
     let range = ignoring.unwrap_or(BatchRange {
@@ -128,6 +132,7 @@ pub async fn lookup_known_events(
             (EventId(row.event_id), event)
         }));
     }
+    count_lookup(ids.len(), known.len(), started.elapsed());
     Ok(known)
 }
 
