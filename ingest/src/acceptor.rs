@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use event_log::{AppendRecord, EventLog, TopicPartition};
+use event_log::{AppendRecord, EventLog, LogError, TopicPartition};
 use known_events::{KnownEvent, KnownEvents};
 use schemas::codec::encode_event;
 use schemas::cost_event::CostEvent;
@@ -23,6 +24,7 @@ use crate::batch::EventBatch;
 use crate::claims::{Claim, ClaimGroup, Claims};
 use crate::error::IngestError;
 use crate::lookups::Lookups;
+use crate::metrics::{Appender, EventCounters, Tally};
 
 /// How far the processor came: the next offset of each partition.
 pub type Progress = BTreeMap<TopicPartition, u64>;
@@ -39,6 +41,8 @@ pub struct Acceptor {
     progress: watch::Receiver<Progress>,
     claims: Claims,
     chunks: Arc<Semaphore>,
+    counters: Arc<EventCounters>,
+    appender: Appender,
     num_partitions: u32,
     max_unprocessed_events: usize,
 }
@@ -52,6 +56,19 @@ pub(crate) struct Accepted {
     pub(crate) is_new: bool,
 }
 
+/// What is to become of one event.
+#[derive(Debug)]
+enum Decision {
+    /// It is new: its record is to be appended.
+    New {
+        accepted: Accepted,
+        guard: ClaimGuard,
+        record: AppendRecord,
+    },
+    /// It was known.
+    Known(Accepted),
+}
+
 /// What became of a batch, event by event, in its order.
 #[derive(Debug)]
 pub(crate) struct BatchOutcome {
@@ -61,6 +78,10 @@ pub(crate) struct BatchOutcome {
 impl BatchOutcome {
     pub(crate) fn num_new(&self) -> u64 {
         self.events.iter().filter(|event| event.is_new).count() as u64
+    }
+
+    pub(crate) fn num_duplicates(&self) -> u64 {
+        self.events.len() as u64 - self.num_new()
     }
 }
 
@@ -74,6 +95,8 @@ impl Acceptor {
             progress: parts.progress,
             claims: Claims::default(),
             chunks: Arc::new(Semaphore::new(MAX_CHUNKS)),
+            counters: Arc::new(EventCounters::new()),
+            appender: Appender::to(topic::COST_EVENTS),
             max_unprocessed_events: parts.max_unprocessed_events,
         })
     }
@@ -81,6 +104,16 @@ impl Acceptor {
     /// Returns the number of events that are received but not processed.
     pub fn num_unprocessed(&self) -> usize {
         self.claims.len()
+    }
+
+    /// Returns when an append to the log failed last, in this process's life.
+    pub fn last_append_failure(&self) -> Option<Instant> {
+        self.appender.last_failure()
+    }
+
+    /// Counts events as received; what becomes of each is to be told to the tally.
+    pub(crate) fn receive(&self, num_events: usize) -> Tally {
+        self.counters.receive(num_events)
     }
 
     /// Follows the processor and forgets what it has passed; ends with the processor.
@@ -122,7 +155,32 @@ impl Acceptor {
     }
 
     /// Accepts one event.
-    pub(crate) async fn accept(self: &Arc<Self>, event: CostEvent<'_>) -> Result<Accepted, IngestError> {
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        event: CostEvent<'_>,
+        mut tally: Tally,
+    ) -> Result<Accepted, IngestError> {
+        let outcome = match self.decide(event).await {
+            Ok(Decision::New {
+                accepted,
+                guard,
+                record,
+            }) => {
+                let appended = self.append_claimed(guard, record, tally).await;
+                return appended.map(|()| accepted);
+            }
+            Ok(Decision::Known(accepted)) => Ok(accepted),
+            Err(error) => Err(error),
+        };
+        match &outcome {
+            Ok(_) => tally.accept(0, 1),
+            Err(error) => tally.reject_all(error.into()),
+        }
+        outcome
+    }
+
+    /// Claims an event, or finds its first copy. A copy with other content goes into the log.
+    async fn decide(self: &Arc<Self>, event: CostEvent<'_>) -> Result<Decision, IngestError> {
         self.check_room()?;
         let (id, org_id, content_hash) = (event.event_id, event.org_id, event.content_hash());
         let group = ClaimGroup::new();
@@ -145,23 +203,27 @@ impl Acceptor {
             .map(|known| (known.created_at, known.content_hash));
         let first = known.or_else(|| claim.map(|claim| (claim.created_at, claim.content_hash)));
         let Some((created_at, first_hash)) = first else {
-            self.append_claimed(guard, record).await?;
-            return Ok(Accepted {
+            let accepted = Accepted {
                 id,
                 created_at: event.created_at,
                 is_new: true,
+            };
+            return Ok(Decision::New {
+                accepted,
+                guard,
+                record,
             });
         };
         guard.settle_as_known();
         if first_hash != content_hash {
             // The processor lists it as a conflict; the first one counts.
-            self.log.append(topic::COST_EVENTS, vec![record]).await?;
+            self.append(vec![record]).await?;
         }
-        Ok(Accepted {
+        Ok(Decision::Known(Accepted {
             id,
             created_at,
             is_new: false,
-        })
+        }))
     }
 
     /// Appends the only record of a claim, whatever becomes of the caller.
@@ -169,13 +231,16 @@ impl Acceptor {
         self: &Arc<Self>,
         guard: ClaimGuard,
         record: AppendRecord,
+        mut tally: Tally,
     ) -> Result<(), IngestError> {
-        let log = Arc::clone(&self.log);
+        let acceptor = Arc::clone(self);
         let append = tokio::spawn(async move {
             crash_point("ingest-before-append");
             let partition = record.partition;
-            let offsets = log.append(topic::COST_EVENTS, vec![record]).await?;
+            let appended = acceptor.append(vec![record]).await.map_err(IngestError::from);
+            let offsets = appended.inspect_err(|error| tally.reject_all(error.into()))?;
             crash_point("ingest-after-append");
+            tally.accept(1, 0);
             guard.settle(
                 offsets
                     .into_iter()
@@ -185,6 +250,10 @@ impl Acceptor {
             Ok(())
         });
         append.await?
+    }
+
+    async fn append(&self, records: Vec<AppendRecord>) -> Result<Vec<u64>, LogError> {
+        self.appender.append(&*self.log, records).await
     }
 
     fn record(&self, event: &CostEvent<'_>) -> Result<AppendRecord, IngestError> {
@@ -220,9 +289,18 @@ impl Acceptor {
     pub(crate) async fn accept_claimed(
         self: &Arc<Self>,
         claimed: ClaimedBatch,
+        mut tally: Tally,
     ) -> Result<BatchOutcome, IngestError> {
         let acceptor = Arc::clone(self);
-        tokio::spawn(async move { acceptor.append_batch(claimed).await }).await?
+        let append = tokio::spawn(async move {
+            let outcome = acceptor.append_batch(claimed).await;
+            match &outcome {
+                Ok(outcome) => tally.accept(outcome.num_new(), outcome.num_duplicates()),
+                Err(error) => tally.reject_all(error.into()),
+            }
+            outcome
+        });
+        append.await?
     }
 
     async fn append_batch(&self, claimed: ClaimedBatch) -> Result<BatchOutcome, IngestError> {
@@ -273,7 +351,7 @@ impl Acceptor {
             return Ok(Vec::new());
         }
         let partitions: Vec<u32> = records.iter().map(|record| record.partition).collect();
-        let offsets = self.log.append(topic::COST_EVENTS, records).await?;
+        let offsets = self.append(records).await?;
         Ok(partitions
             .into_iter()
             .zip(offsets.into_iter().map(|offset| offset + 1))

@@ -2,7 +2,7 @@
 
 use arrow::error::ArrowError;
 use event_log::LogError;
-use marginstream_http::ApiError;
+use marginstream_http::{ApiError, ErrorCode};
 
 /// Why events could not be accepted.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,16 @@ impl IngestError {
             }
             Self::Behind | Self::FirstCopyFailed => true,
             Self::Arrow(_) | Self::Json(_) | Self::Panicked(_) => false,
+        }
+    }
+}
+
+impl From<&IngestError> for ErrorCode {
+    fn from(error: &IngestError) -> Self {
+        if error.is_retryable() {
+            Self::ServiceUnavailable
+        } else {
+            Self::InternalError
         }
     }
 }

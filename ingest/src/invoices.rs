@@ -6,6 +6,7 @@ use schemas::topic;
 
 use crate::acceptor::content_type;
 use crate::error::IngestError;
+use crate::metrics::Appender;
 
 /// Records of one append.
 const RECORDS_PER_APPEND: usize = 1_000;
@@ -17,12 +18,13 @@ const RECORDS_PER_APPEND: usize = 1_000;
 /// [`IngestError`]: some of the records may be in the log; publishing them again is harmless.
 pub async fn publish(log: &dyn EventLog, invoices: &[InvoiceRecord]) -> Result<(), IngestError> {
     let num_partitions = log.num_partitions(topic::INVOICES)?;
+    let appender = Appender::to(topic::INVOICES);
     for chunk in invoices.chunks(RECORDS_PER_APPEND) {
         let records: Result<Vec<_>, IngestError> = chunk
             .iter()
             .map(|invoice| record(invoice, num_partitions))
             .collect();
-        log.append(topic::INVOICES, records?).await?;
+        appender.append(log, records?).await?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod follow;
 pub mod invoices;
 mod lines;
 mod lookups;
+mod metrics;
 pub mod outbox;
 mod overrides;
 mod routes;
@@ -26,6 +27,7 @@ use warehouse::Warehouse;
 pub use acceptor::{Acceptor, Progress};
 pub use error::IngestError;
 pub use follow::Follower;
+pub use metrics::METRICS;
 
 /// What ingest stands on.
 #[derive(Debug)]
@@ -55,10 +57,13 @@ impl IngestState {
     /// # Errors
     /// [`IngestError`] where the log lacks the topic of cost events.
     pub fn new(http: HttpState, parts: IngestParts) -> Result<Self, IngestError> {
-        Ok(Self {
-            http,
-            acceptor: Arc::new(Acceptor::new(parts)?),
-        })
+        let acceptor = Arc::new(Acceptor::new(parts)?);
+        telemetry::metrics::observe(&acceptor, |acceptor: &Acceptor| {
+            metrics::WAITING
+                .gauge_of(&[])
+                .set(acceptor.num_unprocessed() as f64);
+        });
+        Ok(Self { http, acceptor })
     }
 
     /// Returns what accepts events; its [`Acceptor::forget_processed`] must run beside the routes.

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::acceptor::content_type;
 use crate::error::IngestError;
+use crate::metrics::Appender;
 
 /// Entries of one append.
 const ENTRIES_PER_APPEND: u32 = 1_000;
@@ -75,6 +76,8 @@ async fn append(log: &dyn EventLog, entries: &[OutboxEntry]) -> Result<(), Inges
         headers: content_type(topic::JSON),
         value: entry.payload.clone().into(),
     });
-    log.append(topic::DIMENSIONS, records.collect()).await?;
+    Appender::to(topic::DIMENSIONS)
+        .append(log, records.collect())
+        .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `POST /api/cost-events/batch` (`../spec/cost-events.md` §4): all or nothing.
 
+use arrow::error::ArrowError;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::IngestState;
-use crate::batch::EventBatchBuilder;
+use crate::batch::{EventBatch, EventBatchBuilder};
 use crate::error::IngestError;
 
 /// Most events of one call.
@@ -41,15 +42,16 @@ pub(super) async fn create_cost_events(
 
 async fn create(state: &IngestState, caller: &ApiKeyCaller, request: Request) -> Result<Response, ApiError> {
     let body = read_json(request).await?;
-    let events = validate(caller, &body)?;
-    caller.charge_events(events.len())?;
-    state.acceptor.check_room()?;
-    let mut builder = EventBatchBuilder::new(caller.org_id(), events.len());
-    for event in &events {
-        builder.append(event).map_err(IngestError::from)?;
+    let mut tally = state.acceptor.receive(num_items(&body));
+    let events = tally.or_reject(validate(caller, &body))?;
+    if let Err(limited) = caller.charge_events(events.len()) {
+        tally.limit();
+        return Err(limited);
     }
-    let claimed = state.acceptor.claim(builder.finish().map_err(IngestError::from)?);
-    let outcome = state.acceptor.accept_claimed(claimed).await?;
+    tally.or_reject(state.acceptor.check_room())?;
+    let batch = tally.or_reject(build(caller, &events).map_err(IngestError::from))?;
+    let claimed = state.acceptor.claim(batch);
+    let outcome = state.acceptor.accept_claimed(claimed, tally).await?;
     let ids: Vec<_> = outcome
         .events
         .iter()
@@ -63,6 +65,19 @@ async fn create(state: &IngestState, caller: &ApiKeyCaller, request: Request) ->
             ids,
         },
     )
+}
+
+/// Returns how many events a body brings, valid or not.
+fn num_items(body: &Value) -> usize {
+    body.get("events").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+fn build(caller: &ApiKeyCaller, events: &[CostEvent<'_>]) -> Result<EventBatch, ArrowError> {
+    let mut builder = EventBatchBuilder::new(caller.org_id(), events.len());
+    for event in events {
+        builder.append(event)?;
+    }
+    builder.finish()
 }
 
 /// Checks every item; one invalid item refuses all.

@@ -28,6 +28,7 @@ use crate::acceptor::{Acceptor, BatchOutcome};
 use crate::batch::{EventBatch, EventBatchBuilder};
 use crate::error::IngestError;
 use crate::lines::{Chunk, LineChunks, MAX_LINE_BYTES};
+use crate::metrics::Tally;
 
 /// Chunks that one request may have on their way to the log.
 const MAX_APPENDS: usize = 3;
@@ -102,8 +103,42 @@ struct Stream {
 /// The lines of a chunk that are valid events, and those that are not.
 struct Parsed {
     events: EventBatch,
-    num_rejected: u64,
+    rejected: RejectedLines,
     errors: Vec<LineError>,
+}
+
+/// Lines that are no events, by what is wrong with them.
+#[derive(Debug, Clone, Copy, Default)]
+struct RejectedLines {
+    not_json: u64,
+    invalid: u64,
+    too_long: u64,
+}
+
+impl RejectedLines {
+    fn total(self) -> u64 {
+        self.not_json + self.invalid + self.too_long
+    }
+
+    /// Counts a line, and says what is wrong with it.
+    fn issues_of(&mut self, invalid: InvalidEvent) -> Vec<Issue> {
+        match invalid {
+            InvalidEvent::Json => {
+                self.not_json += 1;
+                vec![Issue::new(Vec::new(), "Line is not valid JSON")]
+            }
+            InvalidEvent::Issues(issues) => {
+                self.invalid += 1;
+                issues
+            }
+        }
+    }
+
+    fn tell(self, tally: &mut Tally) {
+        tally.reject(self.not_json, ErrorCode::InvalidJson);
+        tally.reject(self.invalid, ErrorCode::ValidationError);
+        tally.reject(self.too_long, ErrorCode::PayloadTooLarge);
+    }
 }
 
 impl Stream {
@@ -134,7 +169,10 @@ impl Stream {
         let room = MAX_LISTED_ERRORS.saturating_sub(self.outcome.errors.len());
         let parsed = spawn_blocking(move || parse(&caller, &chunk, room)).await;
         let parsed = parsed.map_err(IngestError::from)??;
-        self.outcome.rejected += parsed.num_rejected;
+        let num_rejected = parsed.rejected.total();
+        let mut tally = self.acceptor.receive(parsed.events.len() + num_rejected as usize);
+        parsed.rejected.tell(&mut tally);
+        self.outcome.rejected += num_rejected;
         self.outcome.errors.extend(parsed.errors);
         self.caller.pace_events(parsed.events.len()).await;
         if self.appends.len() >= MAX_APPENDS {
@@ -144,7 +182,7 @@ impl Stream {
         let claimed = self.acceptor.claim(parsed.events);
         let acceptor = Arc::clone(&self.acceptor);
         self.appends.push_back(tokio::spawn(async move {
-            let outcome = acceptor.accept_claimed(claimed).await;
+            let outcome = acceptor.accept_claimed(claimed, tally).await;
             drop(share);
             outcome
         }));
@@ -155,7 +193,7 @@ impl Stream {
         if let Some(append) = self.appends.pop_front() {
             let outcome = append.await??;
             self.outcome.accepted += outcome.num_new();
-            self.outcome.duplicates += outcome.events.len() as u64 - outcome.num_new();
+            self.outcome.duplicates += outcome.num_duplicates();
         }
         Ok(())
     }
@@ -174,26 +212,27 @@ fn parse(caller: &ApiKeyCaller, chunk: &Chunk, room_for_errors: usize) -> Result
     };
     let no_overrides = Overrides::default();
     let mut builder = EventBatchBuilder::new(caller.org_id(), chunk.bytes.len() / TYPICAL_LINE_BYTES + 1);
-    let (mut num_rejected, mut errors) = (0, Vec::new());
+    let (mut rejected, mut errors) = (RejectedLines::default(), Vec::new());
     for (number, line) in (chunk.first_line..).zip(chunk.bytes.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
         let event = if line.len() > MAX_LINE_BYTES || is_cut_off(chunk, line) {
-            Err(vec![Issue::new(
-                Vec::new(),
-                format!("Line is longer than {MAX_LINE_BYTES} bytes"),
-            )])
+            rejected.too_long += 1;
+            let issue = format!("Line is longer than {MAX_LINE_BYTES} bytes");
+            Err(vec![Issue::new(Vec::new(), issue)])
         } else {
             WireEvent::parse(line)
-                .map_err(issues_of)
-                .and_then(|event| event.resolve(&receipt, &no_overrides))
+                .and_then(|event| {
+                    let resolved = event.resolve(&receipt, &no_overrides);
+                    resolved.map_err(InvalidEvent::Issues)
+                })
+                .map_err(|invalid| rejected.issues_of(invalid))
         };
         match event {
             Ok(event) => builder.append(&event)?,
             Err(issues) => {
-                num_rejected += 1;
                 if errors.len() < room_for_errors {
                     errors.push(LineError { line: number, issues });
                 }
@@ -202,7 +241,7 @@ fn parse(caller: &ApiKeyCaller, chunk: &Chunk, room_for_errors: usize) -> Result
     }
     Ok(Parsed {
         events: builder.finish()?,
-        num_rejected,
+        rejected,
         errors,
     })
 }
@@ -210,11 +249,4 @@ fn parse(caller: &ApiKeyCaller, chunk: &Chunk, room_for_errors: usize) -> Result
 /// Tells whether `line` is the last one of a chunk that ends in a line too long to be read.
 fn is_cut_off(chunk: &Chunk, line: &[u8]) -> bool {
     chunk.ends_in_long_line && line.as_ptr_range().end >= chunk.bytes.trim_ascii_end().as_ptr_range().end
-}
-
-fn issues_of(invalid: InvalidEvent) -> Vec<Issue> {
-    match invalid {
-        InvalidEvent::Json => vec![Issue::new(Vec::new(), "Line is not valid JSON")],
-        InvalidEvent::Issues(issues) => issues,
-    }
 }
