@@ -12,6 +12,8 @@ mod data_dir;
 mod demo;
 mod distributed;
 mod error;
+mod health;
+mod metrics;
 mod operator;
 mod progress;
 pub mod secret;

@@ -3,10 +3,12 @@
 use crate::commands::print;
 use crate::config::Config;
 use crate::error::{CommandError, Outcome};
+use crate::metrics;
 use crate::signals::stop_on_signal;
 use crate::standalone::Standalone;
 
 pub(super) async fn run(config: Config) -> Result<Outcome, CommandError> {
+    metrics::install()?;
     let stop = stop_on_signal()?;
     let starting = Standalone::start(config);
     let server = tokio::select! {

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use marginstream_http::HealthSecret;
 use marginstream_http::client_ip::IpNetwork;
 
+use crate::secret::Secret;
 use crate::tasks::Deadlines;
 
 /// The public port and what stands before it.
@@ -36,6 +38,16 @@ pub struct HttpArgs {
     #[arg(long, env = "MARGINSTREAM_BEHIND_TLS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub behind_tls: bool,
 
+    /// Secret that the header `x-ops-health-secret` must carry for `GET /api/health?verbose=1` to tell
+    /// which component is not healthy, and why. Without it anyone is told which, and nobody why.
+    #[arg(
+        long,
+        env = "MARGINSTREAM_HEALTH_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub health_secret: Option<Secret>,
+
     /// How long a stop waits for open requests, in seconds; what is open then is cut off.
     #[arg(long, env = "MARGINSTREAM_SHUTDOWN_SECS", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub shutdown_secs: u64,
@@ -47,6 +59,12 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
+    pub(crate) fn health_secret(&self) -> Option<HealthSecret> {
+        self.health_secret
+            .as_ref()
+            .and_then(|secret| HealthSecret::of(secret.expose()))
+    }
+
     pub(crate) fn deadlines(&self) -> Deadlines {
         Deadlines::new(Duration::from_secs(self.shutdown_secs), self.drain_deadline())
     }

@@ -110,6 +110,7 @@ impl LimitArgs {
                 max_bytes: self.replay_max_bytes,
                 ..ReplayConfig::default()
             },
+            health_secret: http.health_secret(),
             ..HttpConfig::default()
         }
     }

@@ -1,10 +1,11 @@
 //! The services of one process: ingest and queries on one port, the operator's socket, the outbox.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use ingest::{Acceptor, IngestParts, IngestState};
-use marginstream_http::HttpState;
+use marginstream_http::{HttpState, internal_router};
 use processor::Processor;
 use query_api::QueryState;
 use tokio::net::TcpListener;
@@ -12,6 +13,7 @@ use warehouse::Warehouse;
 
 use crate::config::Config;
 use crate::error::CommandError;
+use crate::health::{disk_check, event_log_check, processor_check};
 use crate::operator::{self, OperatorState, Status};
 use crate::serve;
 use crate::storage::Storage;
@@ -38,7 +40,6 @@ impl Services {
         status: Status,
     ) -> Result<Self, CommandError> {
         let http = HttpState::new(storage.control.clone(), config.limits.http_config(&config.http));
-        let queries = query_api::router(QueryState::new(http.clone(), warehouse.clone(), Vec::new()));
         let parts = IngestParts {
             log: Arc::clone(&storage.log),
             warehouse: warehouse.clone(),
@@ -48,6 +49,17 @@ impl Services {
         };
         let intake = IngestState::new(http.clone(), parts)?;
         let acceptor = intake.acceptor();
+        let data_dir: Arc<Path> = storage.dir.path().into();
+        crate::metrics::show_free_bytes(&data_dir);
+        let group = config.batch.processor().group;
+        let checks = vec![
+            event_log_check(Arc::clone(&storage.log), group, Some(Arc::clone(&acceptor))),
+            processor_check(processor.lag()),
+            disk_check(data_dir),
+        ];
+        let queries = QueryState::new(http.clone(), warehouse.clone(), checks);
+        let internal = internal_router(queries.health());
+        let api = query_api::router(queries).merge(ingest::router(intake));
         let operator = OperatorState {
             status,
             log: Arc::clone(&storage.log),
@@ -57,7 +69,7 @@ impl Services {
         };
         Ok(Self {
             storage: storage.clone(),
-            router: marginstream_http::apply(queries.merge(ingest::router(intake)), &http),
+            router: marginstream_http::apply(api, &http).merge(internal),
             acceptor,
             operator,
         })

@@ -15,6 +15,7 @@ mod fault_matrix;
 mod faults;
 mod http;
 mod margins;
+mod metrics;
 mod operator;
 mod oracle;
 mod process;
