@@ -43,7 +43,9 @@ pub enum ProcessorError {
         needed: u32,
     },
     /// A rebuilt roll-up is not what the raw rows say; raw rows changed meanwhile.
-    #[error("rebuilt roll-up {0} does not sum to the raw rows, so it was not put in place: let nothing write meanwhile")]
+    #[error(
+        "rebuilt roll-up {0} does not sum to the raw rows, so it was not put in place: let nothing write meanwhile"
+    )]
     Replay(&'static str),
     /// The warehouse does not show what it acknowledged.
     #[error("the warehouse does not show the layout of the log that was just written")]

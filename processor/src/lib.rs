@@ -4,6 +4,7 @@
 //! ([`plan`]): cost events, invoices, or changes of the control store.
 
 mod batch;
+pub mod completeness;
 mod dead_letter;
 pub mod dead_letters;
 mod dedupe;
@@ -19,6 +20,7 @@ mod plan;
 pub mod reconcile;
 pub mod replay;
 mod rollup;
+mod schedule;
 mod stats;
 mod writer;
 
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 use event_log::{EventLog, TopicPartition};
 use known_events::KnownEvents;
+use schedule::Schedule;
 use schemas::topic;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +57,8 @@ pub struct ProcessorConfig {
     pub max_batch_age: Duration,
     /// Over how many partitions cost events are spread ([`layout`]).
     pub num_partitions: u32,
+    /// Time between two comparisons of roll-ups and raw rows ([`reconcile::run_beside`]); none: never.
+    pub reconcile_every: Option<Duration>,
     /// Whether a stop first counts all that the log holds by then.
     pub drains_at_stop: bool,
 }
@@ -65,6 +70,7 @@ impl Default for ProcessorConfig {
             max_batch_bytes: 24 * 1024 * 1024,
             max_batch_age: Duration::from_millis(200),
             num_partitions: 1,
+            reconcile_every: None,
             drains_at_stop: true,
         }
     }
@@ -157,9 +163,17 @@ impl Processor {
         let member = self.log.join(&self.config.group, &topic::PROCESSED).await?;
         let (log, group) = (Arc::clone(&self.log), self.config.group.clone());
         let following = lag::follow(log, group, self.progress(), self.lag.clone());
+        let schedule = Schedule {
+            log: Arc::clone(&self.log),
+            group: self.config.group.clone(),
+            warehouse: self.warehouse.clone(),
+            every: self.config.reconcile_every,
+            progress: self.progress(),
+        };
         tokio::select! {
             outcome = members::run(self, Arc::from(member), shutdown) => outcome,
             never = following => match never {},
+            never = schedule.follow() => match never {},
         }
     }
 }

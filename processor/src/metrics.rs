@@ -85,6 +85,26 @@ pub(crate) const LAG: Metric = Metric::gauge(
     &["topic", "partition"],
     "Offsets between the end of the log and the next one to process, 0 for a partition that another process has",
 );
+pub(crate) const RECONCILE_RUNS: Metric = Metric::counter(
+    "marginstream_processor_reconcile_runs_total",
+    &["outcome"],
+    "Scheduled comparisons of roll-ups and raw rows: clean, differences or failed",
+);
+pub(crate) const RECONCILE_DIFFERENCES: Metric = Metric::gauge(
+    "marginstream_processor_reconcile_differences_keys",
+    &["table"],
+    "Keys that differed in the last scheduled comparison, which must be none",
+);
+pub(crate) const RECONCILED_AT: Metric = Metric::gauge(
+    "marginstream_processor_reconciled_timestamp_seconds",
+    &[],
+    "When the last scheduled comparison ended, seconds since 1970 UTC",
+);
+pub(crate) const COMPLETE_TO: Metric = Metric::gauge(
+    "marginstream_processor_complete_to_timestamp_seconds",
+    &[],
+    "All that the log took before this instant was counted at the last scheduled comparison, seconds since 1970 UTC",
+);
 pub(crate) const OWNED: Metric = Metric::gauge(
     "marginstream_processor_owned_partitions",
     &[],
@@ -106,6 +126,10 @@ pub const METRICS: &[Metric] = &[
     RETRIES,
     QUERYABLE_SECONDS,
     LAG,
+    RECONCILE_RUNS,
+    RECONCILE_DIFFERENCES,
+    RECONCILED_AT,
+    COMPLETE_TO,
     OWNED,
 ];
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use warehouse::{Warehouse, WarehouseError};
 
+use crate::completeness::Completeness;
 use crate::error::ProcessorError;
 use checks::{Check, INVARIANTS, Invariant, ROLL_UPS};
 
@@ -29,6 +30,8 @@ const BETWEEN_COMPARISONS: Duration = Duration::from_secs(1);
 pub struct ReconcileReport {
     /// One entry per roll-up and per invariant of the raw tables.
     pub tables: Vec<TableDifference>,
+    /// Up to when everything is counted; none where the log was not asked.
+    pub completeness: Option<Completeness>,
 }
 
 impl ReconcileReport {
@@ -80,7 +83,10 @@ pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<ReconcileReport,
     for invariant in &INVARIANTS {
         tables.push(verify(warehouse, invariant).await?);
     }
-    Ok(ReconcileReport { tables })
+    Ok(ReconcileReport {
+        tables,
+        completeness: None,
+    })
 }
 
 /// Compares all tables while processors go on. A batch that is being written makes its keys differ for
@@ -102,7 +108,10 @@ pub async fn run_beside(warehouse: &Warehouse) -> Result<ReconcileReport, Proces
     for invariant in &INVARIANTS {
         tables.push(verify(warehouse, invariant).await?);
     }
-    Ok(ReconcileReport { tables })
+    Ok(ReconcileReport {
+        tables,
+        completeness: None,
+    })
 }
 
 /// Returns the keys, with what the table lacks, that differ alike in every comparison.

@@ -76,7 +76,10 @@ async fn replay(warehouse: &Warehouse, check: &Check) -> Result<ReplayedTable, P
     let rows_of = |table: &str| format!("SELECT toUInt64(count()) AS rows FROM {table}");
     let rows_before = fetch_count(warehouse, &rows_of(live)).await?;
     let rows_after = fetch_count(warehouse, &rows_of(&rebuilt)).await?;
-    let differing = format!("SELECT toUInt64(count()) AS rows FROM ({})", check.difference_to(&rebuilt, true));
+    let differing = format!(
+        "SELECT toUInt64(count()) AS rows FROM ({})",
+        check.difference_to(&rebuilt, true)
+    );
     if fetch_count(warehouse, &differing).await? > 0 {
         return Err(ProcessorError::Replay(live));
     }

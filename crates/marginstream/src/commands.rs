@@ -17,6 +17,7 @@ use crate::config::file::FileSettings;
 use crate::demo;
 use crate::distributed;
 use crate::error::{CommandError, Outcome};
+use crate::metrics;
 use crate::signals::stop_on_signal;
 
 /// Runs one subcommand. `settings` are those of the configuration file, for the commands that do not
@@ -25,14 +26,17 @@ pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Out
     match command {
         Command::Standalone(config) => standalone::run(*config).await,
         Command::Ingest(config) => {
+            metrics::install()?;
             distributed::run_ingest(*config, stop_on_signal()?).await?;
             Ok(Outcome::Done)
         }
         Command::Processor(config) => {
+            metrics::install()?;
             distributed::run_processor(*config, stop_on_signal()?).await?;
             Ok(Outcome::Done)
         }
         Command::QueryApi(config) => {
+            metrics::install()?;
             distributed::run_query_api(*config, stop_on_signal()?).await?;
             Ok(Outcome::Done)
         }

@@ -85,7 +85,7 @@ impl Standalone {
         let processor = storage.processor(&config.batch, &warehouse).await?;
         let known = processor.known_events();
         let services = services::Services::new(config, storage, warehouse, &processor, status.clone())?;
-        start_processor(config, storage, tasks, processor).await?;
+        start_processor(storage, tasks, processor).await?;
         services.start(tasks, listener)?;
 
         let sync = config.event_log.event_log_sync;
@@ -113,7 +113,6 @@ impl Standalone {
 
 /// Runs the processor, and waits until it has counted what the log held.
 async fn start_processor(
-    config: &Config,
     storage: &Storage,
     tasks: &mut Tasks,
     processor: Processor,

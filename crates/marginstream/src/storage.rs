@@ -77,7 +77,6 @@ impl Storage {
         self.control.close().await;
         Ok(outcome?)
     }
-
 }
 
 /// Returns the end of every partition that has something left for `group`: what must be processed until

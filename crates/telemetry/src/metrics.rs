@@ -183,7 +183,7 @@ impl Metric {
     #[must_use]
     pub fn fault(&self) -> Option<&'static str> {
         /// Units at the end of a name, or before `_total`. Counts are in what they count.
-        const UNITS: [&str; 15] = [
+        const UNITS: [&str; 17] = [
             "seconds",
             "bytes",
             "rows",
@@ -199,6 +199,8 @@ impl Metric {
             "files",
             "partitions",
             "info",
+            "runs",
+            "keys",
         ];
         let is_word = |word: &str| {
             !word.is_empty()

@@ -39,6 +39,17 @@ fn to_text(report: &ReconcileReport) -> String {
         lines.push(to_line(table));
         lines.extend(table.examples.iter().map(|example| format!("    {example}")));
     }
+    if let Some(completeness) = &report.completeness {
+        lines.push(match completeness.complete_to {
+            Some(at) => format!("complete up to {at}: all that was received before is counted"),
+            None => "nothing is counted yet of what waits in the log".to_owned(),
+        });
+        let waiting = completeness.partitions.iter().filter(|state| state.lag > 0);
+        lines.extend(waiting.map(|state| {
+            let (topic, partition, lag) = (&state.topic, state.partition, state.lag);
+            format!("    {topic}:{partition}: {lag} records wait")
+        }));
+    }
     let remaining = report.num_differences();
     lines.push(match remaining {
         0 => "no differences".to_owned(),
@@ -69,7 +80,12 @@ mod tests {
             examples: vec!["{}".to_owned()],
             repaired,
         };
-        let text = |tables| to_text(&ReconcileReport { tables });
+        let text = |tables| {
+            to_text(&ReconcileReport {
+                tables,
+                completeness: None,
+            })
+        };
         assert!(text(vec![table(0, false), table(4, true)]).ends_with("no differences"));
         assert!(text(vec![table(4, false)]).ends_with("4 differences; add them with --repair"));
         assert!(text(vec![table(4, true)]).contains("different, repaired (sums by key)\n    {}"));

@@ -119,6 +119,11 @@ pub struct BatchConfig {
     /// time from an event's acknowledgement until queries show it.
     #[arg(long, env = "MARGINSTREAM_BATCH_MAX_AGE_MS", value_name = "MILLISECONDS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub batch_max_age_ms: u64,
+
+    /// Minutes between two comparisons of all roll-ups with the raw events, while everything runs; the
+    /// result stands in the metrics and, where they differ, in an error line. 0: never.
+    #[arg(long, env = "MARGINSTREAM_RECONCILE_EVERY_MINS", value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=10_080))]
+    pub reconcile_every_mins: u64,
 }
 
 impl BatchConfig {
@@ -129,6 +134,8 @@ impl BatchConfig {
         ProcessorConfig {
             max_batch_bytes: usize::try_from(self.batch_max_bytes).unwrap_or(usize::MAX),
             max_batch_age: Duration::from_millis(self.batch_max_age_ms),
+            reconcile_every: (self.reconcile_every_mins > 0)
+                .then(|| Duration::from_secs(self.reconcile_every_mins * 60)),
             group: Self::GROUP.to_owned(),
             ..ProcessorConfig::default()
         }

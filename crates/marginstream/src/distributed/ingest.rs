@@ -5,7 +5,8 @@ use std::sync::Arc;
 use event_log::EventLog;
 use ingest::{Follower, IngestParts, IngestState};
 use known_events::KnownEvents;
-use marginstream_http::HttpState;
+use marginstream_http::health::Health;
+use marginstream_http::{HealthCheck, HttpState, health_router, internal_router};
 use processor::{Progress, layout};
 use schemas::topic;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use warehouse::{Warehouse, WarehouseConfig};
 use super::{open_control, open_log};
 use crate::config::{BatchConfig, IngestConfig};
 use crate::error::{CommandError, sentence};
+use crate::health::event_log_check;
 use crate::serve;
 use crate::tasks::{Part, Tasks};
 
@@ -29,6 +31,7 @@ pub(crate) async fn run(config: IngestConfig, shutdown: CancellationToken) -> Re
     let num_partitions = num_partitions(&*log, &warehouse).await?;
 
     let known = Arc::new(KnownEvents::new(num_partitions));
+    known_events::metrics::show(&known);
     let progress = watch::Sender::new(Progress::new());
     let http = HttpState::new(control.clone(), config.limits.http_config(&config.http));
     let parts = IngestParts {
@@ -40,7 +43,17 @@ pub(crate) async fn run(config: IngestConfig, shutdown: CancellationToken) -> Re
     };
     let state = IngestState::new(http.clone(), parts)?;
     let acceptor = state.acceptor();
-    let router = marginstream_http::apply(ingest::router(state), &http);
+    let checks = vec![
+        event_log_check(
+            Arc::clone(&log),
+            BatchConfig::GROUP.to_owned(),
+            Some(Arc::clone(&acceptor)),
+        ),
+        HealthCheck::of_control(control.clone()),
+    ];
+    let health = Health::new(checks, config.http.health_secret());
+    let api = ingest::router(state).merge(health_router(health.clone()));
+    let router = marginstream_http::apply(api, &http).merge(internal_router(health));
 
     let mut tasks = Tasks::default();
     let follower = Follower {

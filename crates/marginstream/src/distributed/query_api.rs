@@ -1,6 +1,6 @@
 //! `marginstream query-api`: HTTP out of ClickHouse and the control store.
 
-use marginstream_http::HttpState;
+use marginstream_http::{HttpState, internal_router};
 use query_api::QueryState;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -17,8 +17,9 @@ pub(crate) async fn run(config: QueryApiConfig, shutdown: CancellationToken) -> 
     let control = open_control(&config.backends).await?;
     let warehouse = open_warehouse(&config.backends).await?;
     let http = HttpState::new(control.clone(), config.limits.http_config(&config.http));
-    let queries = query_api::router(QueryState::new(http.clone(), warehouse, Vec::new()));
-    let router = marginstream_http::apply(queries, &http);
+    let queries = QueryState::new(http.clone(), warehouse, Vec::new());
+    let internal = internal_router(queries.health());
+    let router = marginstream_http::apply(query_api::router(queries), &http).merge(internal);
     let address = listener.local_addr().map_err(CommandError::Runtime)?;
     let mut tasks = Tasks::default();
     tasks.spawn(Part::Api, |stop| serve::serve(listener, router, stop));

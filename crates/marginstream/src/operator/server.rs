@@ -9,12 +9,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use control::ControlStore;
 use event_log::EventLog;
+use processor::completeness::{self, Completeness};
 use processor::dead_letters::{self, DeadLetter, Selection};
 use processor::replay::{self, ReplayedTable};
 use processor::{Pauser, reconcile};
 use schemas::id::OrgId;
 use schemas::invoice::InvoiceRecord;
 use schemas::period::Period;
+use schemas::time::TimestampMs;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::UnixListener;
@@ -23,6 +25,7 @@ use tracing::error;
 use warehouse::Warehouse;
 
 use super::margins::fetch_table;
+use crate::config::BatchConfig;
 use crate::error::{CommandError, sentence};
 
 /// Largest request, in bytes: some thousand invoices.
@@ -109,6 +112,15 @@ async fn publish_invoices(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Returns up to when everything is counted.
+pub(super) async fn completeness(
+    log: &dyn EventLog,
+    warehouse: &Warehouse,
+) -> Result<Completeness, CommandError> {
+    let now = TimestampMs::now();
+    Ok(completeness::fetch(log, BatchConfig::GROUP, warehouse, now).await?)
+}
+
 #[derive(Deserialize)]
 struct ReconcileParams {
     #[serde(default)]
@@ -121,7 +133,9 @@ async fn run_reconcile(
     Query(params): Query<ReconcileParams>,
 ) -> Result<Json<reconcile::ReconcileReport>, Failure> {
     let _held = state.pauser.pause().await;
-    Ok(Json(reconcile::run(&state.warehouse, params.repair).await?))
+    let mut report = reconcile::run(&state.warehouse, params.repair).await?;
+    report.completeness = Some(completeness(&*state.log, &state.warehouse).await?);
+    Ok(Json(report))
 }
 
 /// Holds the processor meanwhile; ingest and queries go on.

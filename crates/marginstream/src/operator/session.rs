@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::margins::fetch_table;
-use super::server::Status;
+use super::server::{Status, completeness};
 use crate::client::Client;
 use crate::config::{BackendArgs, Config, RetentionArgs};
 use crate::data_dir::DataDir;
@@ -147,17 +147,7 @@ impl OperatorSession {
     ///
     /// # Errors
     /// [`CommandError::Usage`] where there is none, or where there are several to choose from.
-    pub(crate) async /// Asks the server about dead letters.
-async fn ask<T: DeserializeOwned>(
-    client: &Client,
-    path: &str,
-    selection: &Selection,
-) -> Result<T, CommandError> {
-    let body = serde_json::to_value(selection).map_err(|error| CommandError::Runtime(error.into()))?;
-    Ok(client.post_json(path, &body).await?.json()?)
-}
-
-fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
+    pub(crate) async fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
         choose_org(&self.control()?.list_orgs().await?, org).map_err(CommandError::Usage)
     }
 
@@ -198,13 +188,23 @@ fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
             Access::Own(storage) => {
                 let engine = Engine::start_and_drain(storage, &self.config).await?;
                 let report = reconcile::run(&engine.warehouse, repair).await;
+                let counted = completeness(&*storage.log, &engine.warehouse).await;
                 engine.stop().await?;
-                Ok(report?)
+                Ok(ReconcileReport {
+                    completeness: Some(counted?),
+                    ..report?
+                })
             }
             Access::Remote(remote) => {
                 let warehouse = distributed::open_warehouse(&remote.backends).await?;
                 if !repair {
-                    return Ok(reconcile::run_beside(&warehouse).await?);
+                    let mut report = reconcile::run_beside(&warehouse).await?;
+                    if remote.backends.event_log.is_some() {
+                        let log = distributed::open_log(&remote.backends, &remote.retention).await?;
+                        report.completeness = Some(completeness(&*log, &warehouse).await?);
+                        log.shutdown().await?;
+                    }
+                    return Ok(report);
                 }
                 let held = remote.drain(&self.config).await?;
                 let report = reconcile::run(&held.warehouse, repair).await;
@@ -218,7 +218,9 @@ fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
     pub(crate) async fn replay(&self) -> Result<Vec<ReplayedTable>, CommandError> {
         match &self.access {
             Access::Server(client) => {
-                let answer = client.send(Method::POST, "/replay", "", bytes::Bytes::new()).await?;
+                let answer = client
+                    .send(Method::POST, "/replay", "", bytes::Bytes::new())
+                    .await?;
                 Ok(answer.json()?)
             }
             Access::Own(storage) => {
@@ -314,6 +316,16 @@ fn choose_org(&self, org: Option<OrgId>) -> Result<OrgId, CommandError> {
             }
         }
     }
+}
+
+/// Asks the server about dead letters.
+async fn ask<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    selection: &Selection,
+) -> Result<T, CommandError> {
+    let body = serde_json::to_value(selection).map_err(|error| CommandError::Runtime(error.into()))?;
+    Ok(client.post_json(path, &body).await?.json()?)
 }
 
 fn choose_org(orgs: &[Org], wanted: Option<OrgId>) -> Result<OrgId, String> {

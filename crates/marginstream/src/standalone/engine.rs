@@ -46,7 +46,7 @@ impl Engine {
     async fn drain(&mut self, storage: &Storage) -> Result<(), CommandError> {
         clickhouse::migrate(&self.warehouse).await?;
         let processor = storage.processor(&self.config.batch, &self.warehouse).await?;
-        super::start_processor(&self.config, storage, &mut self.tasks, processor).await?;
+        super::start_processor(storage, &mut self.tasks, processor).await?;
         self.tasks
             .stop(Part::Processor, self.config.http.drain_deadline())
             .await

@@ -7,6 +7,7 @@
 
 mod clients;
 mod cluster;
+mod cluster_operations;
 mod crash;
 mod deployment;
 mod duplicates;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::deployment::Deployment;
 use crate::events::{event, lines};
 use crate::http;
 use crate::server::Site;
@@ -201,7 +202,7 @@ fn assert_no_ids(scrape: &Scrape, site: &Site, ids: &[&str]) {
             let is_id = longest_hex >= 8 || value.contains('@') || value.contains("ns_");
             assert!(!is_id, "{name} has the label {label}={value}");
             assert!(value.len() < 64, "{name} has the label {label}={value}");
-            for id in ids.iter().chain([&&*site.email, &&*site.api_key]) {
+            for id in ids.iter().chain([&&*site.owner().email, &&*site.owner().api_key]) {
                 assert!(!value.contains(id), "{name} has the label {label}={value}");
             }
         }
@@ -347,7 +348,7 @@ fn every_documented_metric_shows_and_no_label_holds_an_id() {
         std::thread::sleep(Duration::from_millis(20));
     }
     site.get(&cookie, &format!("/api/nothing/{id}")).expect(404);
-    http::send(site.listen, "BREW", &format!("/{}", site.email), &[], b"")
+    http::send(site.listen, "BREW", &format!("/{}", site.owner().email), &[], b"")
         .unwrap()
         .expect(404);
 

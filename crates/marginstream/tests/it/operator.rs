@@ -1,9 +1,12 @@
 //! Operator commands.
 
+use schemas::id::OrgId;
 use serde_json::{Value, json};
 
 use crate::deployment::Deployment;
-use crate::events::event;
+use crate::events::{event, lines};
+use crate::oracle::Oracle;
+use crate::records::record_value;
 use crate::server::{Site, marginstream, run};
 
 #[test]
@@ -77,6 +80,108 @@ fn reconcile_finds_and_repairs_what_was_damaged() {
     );
     // And while no server runs.
     site.stop();
+    site.assert_reconciled();
+}
+
+#[test]
+fn replay_rebuilds_what_was_damaged() {
+    let site = Site::started();
+    let mut oracle = Oracle::default();
+    for index in 0..300 {
+        oracle.count(&event("replay", index));
+    }
+    let events: Vec<Value> = (0..300).map(|index| event("replay", index)).collect();
+    site.stream(&lines(&events)).unwrap().expect(200);
+    oracle.assert_shown_by(&site);
+    let damage = |site: &Site| {
+        for table in ["cost_by_hour", "cost_by_tag_day", "cost_by_customer_month"] {
+            service_sql(site, &format!("TRUNCATE TABLE {table}"));
+        }
+        service_sql(
+            site,
+            "INSERT INTO cost_by_hour (org_id, hour, customer_id, cost_microdollars, requests) \
+             SELECT any(org_id), now(), 'intruder', 5, 1 FROM cost_events",
+        );
+    };
+    damage(&site);
+    let replayed = site.command(&["replay"], &[]);
+    let printed = String::from_utf8_lossy(&replayed.stdout);
+    assert!(
+        replayed.status.success() && printed.contains("cost_by_tag_day"),
+        "{printed}"
+    );
+    oracle.assert_shown_by(&site);
+    // The rebuilt tables go on to be filled, and know their tokens after a restart.
+    let more = event("replay", 300);
+    oracle.count(&more);
+    site.post_event(&more).unwrap().expect(201);
+    oracle.assert_shown_by(&site);
+    damage(&site);
+    site.kill();
+    let replayed = site.command(&["replay", "--json"], &[]);
+    assert!(
+        replayed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&replayed.stderr)
+    );
+    site.assert_reconciled();
+    site.start(&[]);
+    oracle.assert_shown_by(&site);
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_sent_again() {
+    let site = Site::started();
+    let first = event("letters", 1);
+    site.post_event(&first).unwrap().expect(201);
+    site.wait_for_rows(1);
+    // Two records that an older program could not read; one of them this one can.
+    let org = site.sql("SELECT toString(any(org_id)) AS org FROM cost_events")[0]["org"].clone();
+    let org_id = OrgId::parse_lenient(org.as_str().unwrap()).unwrap();
+    let readable = record_value(org_id, &event("letters", 2))
+        .to_string()
+        .replace('\'', "''");
+    for (offset, raw) in [(7, readable.as_str()), (8, "{\"event_id\": ")] {
+        service_sql(
+            &site,
+            &format!(
+                "INSERT INTO dead_letters (topic, log_partition, log_offset, row_index, reason, detail, content_type, \
+                 raw, received_at) VALUES ('cost-events', 0, {offset}, 0, 'undecodable', 'of old', 'application/json', \
+                 '{raw}', now64(3))"
+            ),
+        );
+    }
+    let list = |arguments: &[&str]| -> Vec<Value> {
+        let output = site.command(&[&["dead-letters", "list", "--json"], arguments].concat(), &[]);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(list(&[]).len(), 2);
+    assert_eq!(list(&["--reason", "invalid_value"]).len(), 0);
+    assert_eq!(list(&["cost-events:0:8:0"])[0]["raw"], "{\"event_id\": ");
+    let shown = site.command(&["dead-letters", "show", "cost-events:0:8:0"], &[]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("{\"event_id\": "));
+    let table = site.command(&["dead-letters", "list"], &[]);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("cost-events:0:7:0"));
+
+    let redriven = site.command(&["dead-letters", "redrive"], &[]);
+    assert_eq!(
+        String::from_utf8_lossy(&redriven.stdout).trim(),
+        "2 dead letters were sent through the log again"
+    );
+    site.wait_for_rows(2);
+    // The unreadable one is a dead letter again, in its new place.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while list(&[]).len() != 1 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", list(&[]));
+    }
+    assert_eq!(list(&["--with-redriven"]).len(), 3);
+    let again = site.command(&["dead-letters", "redrive", "cost-events:0:7:0"], &[]);
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("0 dead letters"));
     site.assert_reconciled();
 }
 

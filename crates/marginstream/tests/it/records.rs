@@ -35,7 +35,7 @@ fn open_log(data: &Path, partitions: u32) -> LocalLog {
 }
 
 /// Returns what the product would write for an event that the API accepted.
-fn record_value(org_id: OrgId, event: &Value) -> Value {
+pub(crate) fn record_value(org_id: OrgId, event: &Value) -> Value {
     let text = |member: &str| event[member].as_str().unwrap();
     let id = EventId::derive(org_id, text("idempotencyKey"), text("provider"));
     let mut tags: Vec<(&str, &str)> = event["tags"]
