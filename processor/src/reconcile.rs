@@ -70,6 +70,14 @@ struct Counts {
     differences: u64,
 }
 
+/// Returns the tables that reports speak of, each once.
+pub(crate) fn tables() -> BTreeSet<&'static str> {
+    let roll_ups = ROLL_UPS.iter().map(|check| check.table);
+    roll_ups
+        .chain(INVARIANTS.iter().map(|invariant| invariant.table))
+        .collect()
+}
+
 /// Compares all tables; with `repair`, adds to each roll-up what it lacks. The processor must be
 /// held meanwhile ([`crate::Pauser`]), or batches in flight show as differences.
 ///

@@ -30,6 +30,7 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// Reconciles at intervals for as long as the future is polled; it never ends by itself.
     pub(crate) async fn follow(self) -> Infallible {
+        self.show();
         let Some(every) = self.every else {
             return std::future::pending().await;
         };
@@ -48,6 +49,19 @@ impl Schedule {
                 }
             };
             RECONCILE_RUNS.counter_of(&[outcome]).increment(1);
+        }
+    }
+
+    /// Shows metrics that have no value before the first run.
+    fn show(&self) {
+        for outcome in ["clean", "differences", "failed"] {
+            RECONCILE_RUNS.counter_of(&[outcome]).increment(0);
+        }
+        for table in reconcile::tables() {
+            RECONCILE_DIFFERENCES.gauge_of(&[table]).set(f64::NAN);
+        }
+        for instant in [RECONCILED_AT, COMPLETE_TO] {
+            instant.gauge_of(&[]).set(f64::NAN);
         }
     }
 

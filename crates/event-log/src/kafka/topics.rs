@@ -36,20 +36,7 @@ pub(super) async fn ensure(cluster: &Arc<Cluster>) -> Result<(), LogError> {
             Some(replicas) => replicas,
             None => create(cluster, &admin, &options, spec).await?,
         };
-        let described = admin
-            .describe_configs(&[ResourceSpecifier::Topic(&spec.name)], &options)
-            .await
-            .map_err(backend("look up the settings of a topic"))?;
-        let settings = match described.into_iter().next() {
-            Some(Ok(settings)) => settings,
-            Some(Err(code)) => return Err(backend_code("look up the settings of a topic", code)),
-            None => {
-                return Err(backend_code(
-                    "look up the settings of a topic",
-                    RDKafkaErrorCode::UnknownTopic,
-                ));
-            }
-        };
+        let settings = describe(config, &admin, &options, spec).await?;
         misfits.extend(misfits_of(config, spec, &replicas, &|name| {
             value(&settings, name)
         }));
@@ -64,6 +51,34 @@ pub(super) async fn ensure(cluster: &Arc<Cluster>) -> Result<(), LogError> {
         return Ok(());
     }
     Err(LogError::Config(misfits.join("; ")))
+}
+
+/// Returns a topic's settings. A broker that has not heard of a new topic yet, which another process may
+/// have made, knows none of them; it is asked again.
+async fn describe(
+    config: &KafkaLogConfig,
+    admin: &AdminClient<LogContext>,
+    options: &AdminOptions,
+    spec: &TopicSpec,
+) -> Result<ConfigResource, LogError> {
+    const WHAT: &str = "look up the settings of a topic";
+    let deadline = Instant::now() + config.request_timeout;
+    loop {
+        let described = admin
+            .describe_configs(&[ResourceSpecifier::Topic(&spec.name)], options)
+            .await
+            .map_err(backend(WHAT))?;
+        match described.into_iter().next() {
+            Some(Ok(settings)) if !settings.entries.is_empty() => return Ok(settings),
+            Some(Err(code)) if code != RDKafkaErrorCode::UnknownTopicOrPartition => {
+                return Err(backend_code(WHAT, code));
+            }
+            _ if Instant::now() > deadline => {
+                return Err(backend_code(WHAT, RDKafkaErrorCode::UnknownTopicOrPartition));
+            }
+            _ => tokio::time::sleep(LOOK_INTERVAL).await,
+        }
+    }
 }
 
 fn value(settings: &ConfigResource, name: &str) -> String {
