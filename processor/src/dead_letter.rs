@@ -11,13 +11,11 @@ use bytes::Bytes;
 use event_log::{AppendRecord, LogRecord, TopicPartition};
 use schemas::arrow::{UUID, UuidBuilder, timestamp};
 use schemas::codec::Rejected;
-use schemas::dead_letter::DeadLetterHeaders;
+use schemas::dead_letter::{DeadLetterHeaders, MAX_TEXT_BYTES};
 use schemas::id::OrgId;
 use schemas::topic;
 use uuid::Uuid;
 
-/// Longest text of a header, in bytes: a reason's detail may quote what it refuses.
-const MAX_TEXT_BYTES: usize = 1_000;
 /// A longer value leaves no room for the headers within the log's limit of 16 MiB a record.
 const MAX_VALUE_BYTES: usize = (16 << 20) - (64 << 10);
 

@@ -6,6 +6,7 @@ mod wire;
 use std::borrow::Cow;
 use std::hash::Hasher;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
@@ -13,10 +14,11 @@ pub use resolve::{Overrides, Receipt};
 pub use wire::{InvalidEvent, WireEvent};
 
 use crate::id::{ApiKeyId, EventId, OrgId};
+use crate::money::Microdollars;
 use crate::time::TimestampMs;
 
 /// What kind of work an event paid for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventType {
     /// A call of a language model.
@@ -47,7 +49,7 @@ impl EventType {
 }
 
 /// How an event came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The LLM gateway.
@@ -78,19 +80,24 @@ impl Source {
 
 /// Parts of an event's cost, in microdollars, as the sender stated them; negative parts are
 /// credits, and nothing makes them add up to the cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CostBreakdown {
     /// Cost of input tokens.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub input: i64,
     /// Cost of output tokens.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub output: i64,
     /// Cost of cached input tokens.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub cached: i64,
     /// Cost of reasoning tokens, where stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub reasoning: Option<i64>,
     /// Cost of tool definitions, where stated.
     #[serde(default, rename = "toolDefinition", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub tool_definition: Option<i64>,
 }
 
@@ -101,10 +108,10 @@ pub type TagPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 ///
 /// Token counts and the cost are in `[0, 2^53)`; the cost is in microdollars. Empty texts mean
 /// "none" in `session_id`, `trace_id`, `tool_name`, `tool_server` and `customer_id`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CostEvent<'a> {
-    /// Derived from organization, request id and provider.
+    /// Derived from organization, request id and provider, as `docs/records.md` says.
     pub event_id: EventId,
     /// The sender's idempotency key, else `sdk_<uuid>`.
     pub request_id: Cow<'a, str>,
@@ -121,22 +128,28 @@ pub struct CostEvent<'a> {
     /// How it came in.
     pub source: Source,
     /// All input tokens.
+    #[schemars(range(min = 0, max = Microdollars::MAX_WIRE))]
     pub input_tokens: i64,
     /// All output tokens.
+    #[schemars(range(min = 0, max = Microdollars::MAX_WIRE))]
     pub output_tokens: i64,
     /// The cached ones among the input tokens.
+    #[schemars(range(min = 0, max = Microdollars::MAX_WIRE))]
     pub cached_input_tokens: i64,
     /// The reasoning ones among the output tokens.
+    #[schemars(range(min = 0, max = Microdollars::MAX_WIRE))]
     pub reasoning_tokens: i64,
     /// The cost, as sent.
+    #[schemars(range(min = 0, max = Microdollars::MAX_WIRE))]
     pub cost_microdollars: i64,
     /// Parts of the cost, where stated.
     pub cost_breakdown: Option<CostBreakdown>,
     /// How long the work took, in milliseconds, where stated.
+    #[schemars(range(min = 0, max = Microdollars::MAX_WIRE))]
     pub duration_ms: Option<i64>,
     /// Groups events of one session.
     pub session_id: Cow<'a, str>,
-    /// 32 lower-case hex digits.
+    /// 32 lower-case hex digits; not checked here.
     pub trace_id: Cow<'a, str>,
     /// The tool's name.
     pub tool_name: Cow<'a, str>,
@@ -144,7 +157,8 @@ pub struct CostEvent<'a> {
     pub tool_server: Cow<'a, str>,
     /// The customer that caused the cost.
     pub customer_id: Cow<'a, str>,
-    /// Sorted by key; keys are unique. Holds `customer` wherever `customer_id` is known.
+    /// Pairs of key and value, sorted by the key's bytes; keys are unique. Holds `customer` wherever `customer_id` is known.
+    #[schemars(extend("uniqueItems" = true))]
     pub tags: TagPairs<'a>,
     /// Event time: decides the period.
     pub created_at: TimestampMs,

@@ -1,8 +1,14 @@
 //! Records of topic [`crate::topic::DEAD_LETTERS`]: the raw bytes as value, and in the headers where
 //! they stood and what was wrong with them.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
 use crate::id::OrgId;
+use crate::reject::RejectReason;
 use crate::topic;
+
+/// Longest detail and content type, in bytes: a detail may quote what it refuses.
+pub const MAX_TEXT_BYTES: usize = 1_000;
 
 /// Header names; all are lower case, and all values are UTF-8 text.
 mod header {
@@ -104,6 +110,48 @@ impl DeadLetterHeaders {
             },
             content_type: find(topic::CONTENT_TYPE).unwrap_or_default().to_owned(),
             value_omitted: find(header::OMITTED) == Some("true"),
+        })
+    }
+}
+
+impl JsonSchema for DeadLetterHeaders {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DeadLetterHeaders".into()
+    }
+
+    /// Names and values of [`DeadLetterHeaders::encode`], as one object.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let number = |description: &str| json_schema!({"description": description, "type": "string", "pattern": "^(0|[1-9][0-9]*)$"});
+        let text = |description: &str| json_schema!({"description": description, "type": "string", "maxLength": MAX_TEXT_BYTES});
+        let mut org_id = generator.subschema_for::<OrgId>();
+        org_id.insert(
+            "description".to_owned(),
+            "The organization, where it can be told.".into(),
+        );
+        let reasons = RejectReason::ALL.map(RejectReason::as_str);
+        json_schema!({
+            "description": "The headers of a dead letter. All values are UTF-8 text.",
+            "type": "object",
+            "properties": {
+                header::TOPIC: {"description": "Topic in which the record stood.", "enum": topic::PROCESSED},
+                header::PARTITION: number("Its partition."),
+                header::OFFSET: number("Its offset."),
+                header::ROW_INDEX: number(
+                    "The event within the record, from 0; 0 where the whole record is meant."
+                ),
+                header::REASON: {"description": "A stable code.", "enum": reasons},
+                header::DETAIL: text("What is wrong, for people."),
+                header::ORG_ID: org_id,
+                topic::CONTENT_TYPE: text("Content type of the value, where the record had one."),
+                header::OMITTED: {
+                    "description": "Stands where the value was too large for a record with these headers.",
+                    "const": "true",
+                },
+            },
+            "required": [
+                header::TOPIC, header::PARTITION, header::OFFSET, header::ROW_INDEX, header::REASON,
+                header::DETAIL,
+            ],
         })
     }
 }

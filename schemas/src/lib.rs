@@ -4,6 +4,7 @@
 pub mod access;
 pub mod api;
 pub mod arrow;
+pub mod asyncapi;
 pub mod clickhouse;
 pub mod codec;
 pub mod cost_event;
@@ -14,6 +15,7 @@ pub mod mapping;
 pub mod margin;
 pub mod money;
 pub mod period;
+pub mod record_schemas;
 pub mod reject;
 pub mod tags;
 pub mod time;

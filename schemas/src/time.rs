@@ -1,6 +1,7 @@
 //! Instants: UTC, milliseconds.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z. Prints as `2026-03-15T10:00:00.000Z`.
@@ -58,6 +59,25 @@ impl<'de> Deserialize<'de> for TimestampMs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         Self::parse_z(&text).ok_or_else(|| serde::de::Error::custom("must be a UTC timestamp ending in Z"))
+    }
+}
+
+impl JsonSchema for TimestampMs {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    /// The form of [`TimestampMs::parse_z`]; a pattern cannot refuse February 30.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "RFC 3339 in UTC, ending in Z. Digits below a millisecond are cut off.",
+            "type": "string",
+            "pattern": concat!(
+                "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
+                "T([01][0-9]|2[0-3]):[0-5][0-9](:([0-5][0-9]|60)(\\.[0-9]+)?)?Z$"
+            ),
+            "examples": ["2026-03-15T10:00:00.000Z"],
+        })
     }
 }
 

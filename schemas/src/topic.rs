@@ -14,6 +14,9 @@ pub const DEAD_LETTERS: &str = "dead-letters";
 /// The topics that the processor reads.
 pub const PROCESSED: [&str; 3] = [COST_EVENTS, INVOICES, DIMENSIONS];
 
+/// The processors' consumer group.
+pub const PROCESSOR_GROUP: &str = "processor";
+
 /// The header that names a record's content type.
 pub const CONTENT_TYPE: &str = "content-type";
 /// One JSON object.

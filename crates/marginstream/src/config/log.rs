@@ -128,7 +128,7 @@ pub struct BatchConfig {
 
 impl BatchConfig {
     /// The processors' consumer group.
-    pub(crate) const GROUP: &str = "processor";
+    pub(crate) const GROUP: &str = topic::PROCESSOR_GROUP;
 
     pub(crate) fn processor(&self) -> ProcessorConfig {
         ProcessorConfig {
