@@ -143,7 +143,17 @@ fn check_bounds(batch: &RecordBatch) -> Result<(), Rejected> {
     Ok(())
 }
 
+/// Decodes what anybody may have written: where the decoder panics over it, it is undecodable too.
 fn decode_arrow(value: Buffer) -> Result<Vec<RecordBatch>, Rejected> {
+    std::panic::catch_unwind(|| decode_arrow_stream(value)).unwrap_or_else(|_panic| {
+        Err(Rejected::new(
+            RejectReason::Undecodable,
+            "the bytes are no whole Arrow stream",
+        ))
+    })
+}
+
+fn decode_arrow_stream(value: Buffer) -> Result<Vec<RecordBatch>, Rejected> {
     let undecodable = |error: ArrowError| Rejected::new(RejectReason::Undecodable, error);
     let mut decoder = StreamDecoder::new();
     let mut rest = value;
@@ -213,6 +223,33 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever a producer writes, it is whole columns or a rejection, and never a panic.
+        #[test]
+        fn damaged_arrow_is_rejected_or_decodes_to_valid_columns(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            kept in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let mut builder = CostEventBuilder::default();
+            for index in 0..5 {
+                builder.append(&event(&format!("r{index}"), index)).unwrap();
+            }
+            let mut bytes = encode_events(&builder.finish().unwrap()).unwrap();
+            for (place, value) in damage {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            if is_cut {
+                bytes.truncate(kept.index(bytes.len()));
+            }
+            let decoded = decode_cost_events(b"application/vnd.apache.arrow.stream", bytes.into());
+            for batch in decoded.unwrap_or_default() {
+                for column in batch.columns() {
+                    prop_assert!(column.to_data().validate_full().is_ok());
+                }
+            }
+        }
+
         #[test]
         fn both_forms_decode_to_the_same_rows(costs in prop::collection::vec(0_i64..1_000_000, 1..20)) {
             let mut builder = CostEventBuilder::default();

@@ -96,7 +96,8 @@ async fn ask_for_new(warehouse: &Warehouse, known: &KnownEvents) -> Outcome<()> 
 /// Known ids: what an exact look-up of a retried request costs.
 async fn ask_for_known(warehouse: &Warehouse) -> Outcome<()> {
     for num_ids in [1, 100, 4_000] {
-        let sample = format!("SELECT event_id FROM cost_event_ids ORDER BY cityHash64(event_id) LIMIT {num_ids}");
+        let sample =
+            format!("SELECT event_id FROM cost_event_ids ORDER BY cityHash64(event_id) LIMIT {num_ids}");
         let ids: Vec<Uuid> = warehouse
             .client()
             .query(&sample)

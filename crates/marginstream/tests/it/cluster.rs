@@ -119,10 +119,19 @@ impl Cluster {
 
     /// Starts the backends and makes the organization; no service runs yet.
     pub(crate) fn prepare(test: &str, shape: Shape) -> Option<Self> {
-        let control = postgres_database(test)?;
         let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        Self::prepare_in(test, shape, root, data)
+    }
+
+    /// As [`Cluster::prepare`], with ClickHouse's data in `data`.
+    pub(crate) fn prepare_on(test: &str, shape: Shape, data: &Path) -> Option<Self> {
+        Self::prepare_in(test, shape, tempfile::tempdir().unwrap(), data.to_path_buf())
+    }
+
+    fn prepare_in(test: &str, shape: Shape, root: tempfile::TempDir, data: PathBuf) -> Option<Self> {
+        let control = postgres_database(test)?;
         let path = |name: &str| root.path().join(name);
-        let data = path("data");
         let addresses = Addresses {
             ingest: free_address(),
             query_api: free_address(),

@@ -311,3 +311,103 @@ fn a_lost_broker_of_three_loses_nothing() {
     }
     trial.finish();
 }
+
+/// Mounts a file system of a few hundred megabytes; none where the user may not.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &std::path::Path, megabytes: u32) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={megabytes}m,mode=700"),
+                "tmpfs",
+            ])
+            .arg(at)
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then(|| Self(at.to_path_buf()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status()
+            .ok();
+    }
+}
+
+#[test]
+fn a_full_disk_of_the_warehouse_loses_nothing() {
+    const NAME: &str = "a_full_disk_of_the_warehouse_loses_nothing";
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&root.path().join("data"), 400) else {
+        println!("SKIPPED {NAME}: mounting a tmpfs needs root");
+        return;
+    };
+    let Some(cluster) = Cluster::prepare_on(NAME, Shape::SMALL, &disk.0) else {
+        return;
+    };
+    cluster.start_services();
+    let mut trial = Trial::new(cluster);
+    trial.run("disk of ClickHouse full", 2, |_, numbers| {
+        let ballast = disk.0.join("ballast");
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        let block = vec![7_u8; 1 << 20];
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+        drop(file);
+        std::thread::sleep(Duration::from_millis(1_500 + numbers.below(1_500)));
+        std::fs::remove_file(&ballast).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    trial.finish();
+}
+
+/// The library that lies to a process about the time (Debian: faketime).
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn a_jumping_clock_loses_nothing() {
+    const NAME: &str = "a_jumping_clock_loses_nothing";
+    if !std::path::Path::new(FAKETIME).exists() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{FAKETIME} is missing: run `make test`"
+        );
+        println!("SKIPPED {NAME}: {FAKETIME} is missing; run `make test`");
+        return;
+    }
+    let Some(cluster) = Cluster::prepare(NAME, Shape::SMALL) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let offset = directory.path().join("offset");
+    // All in the past, so that no event lies ahead of the clock that answers queries.
+    std::fs::write(&offset, "-2h").unwrap();
+    let variables = [
+        ("LD_PRELOAD", FAKETIME),
+        ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    cluster.ingest.launch(&variables);
+    cluster
+        .processors
+        .iter()
+        .for_each(|processor| processor.launch(&variables));
+    cluster.query_api.launch(&[]);
+    assert!(cluster.ingest.wait_until_up() && cluster.query_api.wait_until_up());
+    let mut trial = Trial::new(cluster);
+    trial.run("clock of ingest and processors jumps", 6, |_, numbers| {
+        std::fs::write(&offset, format!("-{}m", 10 + numbers.below(600))).unwrap();
+        std::thread::sleep(Duration::from_millis(400));
+    });
+    trial.finish();
+}
