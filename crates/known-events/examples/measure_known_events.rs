@@ -1,5 +1,5 @@
 //! Measures the filter of known events and the exact look-ups behind it, over generated ids:
-//! `cargo run --release --example measure -- <ClickHouse URL> <number of ids>`. The database must be one of
+//! `cargo run --release --example measure_known_events -- <ClickHouse URL> <number of ids>`. The database must be one of
 //! its own: its table `cost_event_ids` is filled.
 
 use std::error::Error;
@@ -24,7 +24,7 @@ const ORG: OrgId = OrgId(Uuid::from_u128(7));
 async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(num_ids)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: measure <ClickHouse URL> <number of ids>".into());
+        return Err("usage: measure_known_events <ClickHouse URL> <number of ids>".into());
     };
     let warehouse = Warehouse::new(WarehouseConfig::new(url))?;
     fill(&warehouse, num_ids.parse()?).await?;
