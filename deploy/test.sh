@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-echo "==> installing clickhouse-connect for the client tests"
-deploy/require.sh python3 "Python 3.9 or later, with venv (Debian: python3-venv)"
+echo "==> installing the Python clients that the tests run"
+deploy/require.sh python3 "Python 3.10 or later, with venv (Debian: python3-venv)"
 if [ ! -x deploy/test-venv/bin/python ]; then
   python3 -m venv deploy/test-venv
 fi
@@ -13,6 +13,12 @@ if ! cmp --silent deploy/test-requirements.txt deploy/test-venv/installed.txt; t
   deploy/test-venv/bin/pip install --quiet --disable-pip-version-check --requirement deploy/test-requirements.txt \
     || { echo "error: pip could not install deploy/test-requirements.txt; check the network and pip's index setting" >&2; exit 1; }
   cp deploy/test-requirements.txt deploy/test-venv/installed.txt
+fi
+
+if ! command -v kcat >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+  echo "==> installing kcat for the client tests"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends kcat >/dev/null; } \
+    || echo "warning: apt-get could not install kcat; its test is passed over" >&2
 fi
 
 log=$(mktemp)

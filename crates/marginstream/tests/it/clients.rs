@@ -1,6 +1,6 @@
 //! The clients that data teams have already, against the embedded engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::deployment::Deployment;
@@ -47,8 +47,8 @@ fn password(site: &Site, user: &str) -> String {
     std::fs::read_to_string(file).unwrap().trim().to_owned()
 }
 
-#[test]
-fn clickhouse_connect_reads_as_analyst_and_writes_as_the_service() {
+/// Returns the Python that has the clients; none where it was not set up, which only CI does not forgive.
+pub(crate) fn python(test: &str) -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/test-venv/bin/python");
     if !python.is_file() {
         assert!(
@@ -56,11 +56,17 @@ fn clickhouse_connect_reads_as_analyst_and_writes_as_the_service() {
             "{} is missing: run `make test`",
             python.display()
         );
-        println!(
-            "SKIPPED clickhouse_connect_reads_as_analyst_and_writes_as_the_service: run `make test`, which installs it"
-        );
-        return;
+        println!("SKIPPED {test}: run `make test`, which installs what it needs");
+        return None;
     }
+    Some(python)
+}
+
+#[test]
+fn clickhouse_connect_reads_as_analyst_and_writes_as_the_service() {
+    let Some(python) = python("clickhouse_connect_reads_as_analyst_and_writes_as_the_service") else {
+        return;
+    };
     let site = filled_site();
     for (user, compression) in [
         ("analyst", "lz4"),

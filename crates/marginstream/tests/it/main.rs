@@ -8,6 +8,7 @@
 mod clients;
 mod cluster;
 mod cluster_operations;
+mod consumers;
 mod crash;
 mod deployment;
 mod duplicates;

@@ -67,7 +67,8 @@ fn json_record(partition: u32, value: impl ToString) -> AppendRecord {
     }
 }
 
-fn wait_for(site: &Site, query: &str, expected: &Value) {
+/// Waits until a query that yields one row yields this one.
+pub(crate) fn wait_for(site: &impl Deployment, query: &str, expected: &Value) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while site.sql(query) != vec![expected.clone()] {
         assert!(
