@@ -15,10 +15,15 @@ if ! cmp --silent deploy/test-requirements.txt deploy/test-venv/installed.txt; t
   cp deploy/test-requirements.txt deploy/test-venv/installed.txt
 fi
 
-if ! command -v kcat >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
-  echo "==> installing kcat for the client tests"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends kcat >/dev/null; } \
-    || echo "warning: apt-get could not install kcat; its test is passed over" >&2
+# What tests run beside it, by the name of its Debian package.
+missing=()
+command -v kcat >/dev/null || missing+=(kcat)
+[ -e /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 ] || missing+=(faketime)
+command -v psql >/dev/null || missing+=(postgresql-client)
+if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+  echo "==> installing ${missing[*]} for the tests"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null; } \
+    || echo "warning: apt-get could not install ${missing[*]}; the tests that need them are passed over" >&2
 fi
 
 log=$(mktemp)

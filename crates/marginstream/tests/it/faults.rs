@@ -243,3 +243,49 @@ fn a_read_only_data_directory_is_named() {
     );
     assert!(disk.set_read_only(false));
 }
+
+/// The library that lies to a process about the time (Debian: faketime).
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn a_jumping_clock_loses_nothing() {
+    if !std::path::Path::new(FAKETIME).exists() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{FAKETIME} is missing: run `make test`"
+        );
+        println!("SKIPPED a_jumping_clock_loses_nothing: {FAKETIME} is missing; run `make test`");
+        return;
+    }
+    let site = Site::new();
+    let offset = site.data.with_file_name("clock-offset");
+    fs::write(&offset, "-2h").unwrap();
+    let variables = [
+        ("LD_PRELOAD", FAKETIME),
+        ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    site.start(&variables);
+    let mut oracle = Oracle::default();
+    // Back and forth by hours, and killed on the way, too.
+    for (round, offset_hours) in [-2, -9, -1, -30, -3, -8].into_iter().enumerate() {
+        fs::write(&offset, format!("{offset_hours}h")).unwrap();
+        let start = round as u64 * 400;
+        let events: Vec<Value> = (start.saturating_sub(100)..start + 400)
+            .map(|index| event("clock", index))
+            .collect();
+        events.iter().for_each(|event| oracle.count(event));
+        site.stream(&lines(&events)).unwrap().expect(200);
+        if round % 2 == 1 {
+            site.kill();
+            site.start(&variables);
+        }
+    }
+    site.wait_for_rows(oracle.total.1);
+    // Queries ask for times up to now.
+    site.kill();
+    site.start(&[]);
+    oracle.assert_shown_by(&site);
+    site.assert_reconciled();
+}
