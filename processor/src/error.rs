@@ -42,6 +42,19 @@ pub enum ProcessorError {
         /// What the warehouse remembers.
         needed: u32,
     },
+    /// The number of partitions in use changed while this process was away.
+    #[error(
+        "cost events are spread over {in_force} partitions now, and this process knows {known}: it must start anew"
+    )]
+    LayoutChanged {
+        /// What this process was started with.
+        known: u32,
+        /// What is in force.
+        in_force: u32,
+    },
+    /// Another process joined the processors' group, whose work would be counted twice.
+    #[error("a processor started meanwhile; stop all of them, and run the command again")]
+    NotAlone,
     /// A rebuilt roll-up is not what the raw rows say; raw rows changed meanwhile.
     #[error(
         "rebuilt roll-up {0} does not sum to the raw rows, so it was not put in place: let nothing write meanwhile"
@@ -76,6 +89,8 @@ impl ProcessorError {
             | Self::Intent { .. }
             | Self::FewerPartitions { .. }
             | Self::LayoutMissing
+            | Self::LayoutChanged { .. }
+            | Self::NotAlone
             | Self::Replay(_)
             | Self::Overflow
             | Self::Panicked(_) => false,

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tracing::{info, warn};
 use warehouse::{Warehouse, WarehouseError};
 
+use crate::alone::Alone;
 use crate::error::ProcessorError;
 use crate::plan::table;
 
@@ -55,11 +56,15 @@ pub async fn num_partitions(log: &dyn EventLog, warehouse: &Warehouse) -> Result
 }
 
 /// Spreads events over all partitions that the log has, and returns how many these are. No processor
-/// may run meanwhile.
+/// may run meanwhile, and no batch of the old layout may be unfinished.
 ///
 /// # Errors
-/// As [`num_partitions`].
-pub async fn use_all_partitions(log: &dyn EventLog, warehouse: &Warehouse) -> Result<u32, ProcessorError> {
+/// As [`num_partitions`], and [`ProcessorError::NotAlone`].
+pub async fn use_all_partitions(
+    log: &dyn EventLog,
+    warehouse: &Warehouse,
+    alone: Option<Alone<'_>>,
+) -> Result<u32, ProcessorError> {
     let found = log.num_partitions(topic::COST_EVENTS)?;
     match newest(warehouse).await? {
         Some(layout) if layout.partitions > found => Err(ProcessorError::FewerPartitions {
@@ -68,6 +73,9 @@ pub async fn use_all_partitions(log: &dyn EventLog, warehouse: &Warehouse) -> Re
         }),
         Some(layout) if layout.partitions == found => Ok(found),
         newest => {
+            if let Some(alone) = alone {
+                alone.check().await?;
+            }
             let number = newest.map_or(1, |newest| newest.layout + 1);
             let added = add(warehouse, number, found).await?;
             info!(
@@ -78,6 +86,11 @@ pub async fn use_all_partitions(log: &dyn EventLog, warehouse: &Warehouse) -> Re
             Ok(added.partitions)
         }
     }
+}
+
+/// Returns over how many partitions events are spread; none where that was not written down yet.
+pub(crate) async fn in_force(warehouse: &Warehouse) -> Result<Option<u32>, ProcessorError> {
+    Ok(newest(warehouse).await?.map(|layout| layout.partitions))
 }
 
 async fn newest(warehouse: &Warehouse) -> Result<Option<Layout>, ProcessorError> {

@@ -1,16 +1,16 @@
 //! The right to write one batch, asked for again where the last answer is old.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use event_log::{GroupMember, LogError, TopicPartition};
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Intent};
 
-/// Age at which the group's last word on the ownership is asked for again. Shorter than any
-/// session: a process that was stopped and woke up finds out before its next insert.
-const MAX_AGE: Duration = Duration::from_secs(3);
+/// Age at which the group's last word on the ownership is asked for again. Half of the shortest session
+/// that may be set: a process that was stopped and woke up finds out before its next insert.
+const MAX_AGE: Duration = Duration::from_millis(500);
 
 /// The ownership of a partition, while a batch of it is written.
 #[derive(Debug)]
@@ -20,7 +20,30 @@ pub(crate) struct Lease {
     epoch: u64,
     start: u64,
     intent: Intent,
-    confirmed_at: Mutex<Instant>,
+    confirmed_at: Mutex<Confirmed>,
+}
+
+/// When the group was asked last, by both clocks: the monotonic one stands still while the machine sleeps,
+/// and the other may be set.
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Confirmed {
+    fn now() -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn is_fresh(self) -> bool {
+        // A clock that was set back tells nothing.
+        let by_wall = self.wall.elapsed().is_ok_and(|age| age < MAX_AGE);
+        by_wall && self.monotonic.elapsed() < MAX_AGE
+    }
 }
 
 impl Lease {
@@ -42,7 +65,7 @@ impl Lease {
                 end: batch.end,
                 num_partitions: batch.num_partitions,
             },
-            confirmed_at: Mutex::new(Instant::now()),
+            confirmed_at: Mutex::new(Confirmed::now()),
         };
         lease.confirm().await?;
         Ok(lease)
@@ -54,7 +77,7 @@ impl Lease {
     /// As [`Lease::take`].
     pub(crate) async fn check(&self) -> Result<(), LogError> {
         let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if confirmed_at.elapsed() < MAX_AGE {
+        if confirmed_at.is_fresh() {
             return Ok(());
         }
         self.confirm().await
@@ -62,7 +85,7 @@ impl Lease {
 
     async fn confirm(&self) -> Result<(), LogError> {
         // Taken before the call: its answer may be late.
-        let asked_at = Instant::now();
+        let asked_at = Confirmed::now();
         self.member
             .commit(
                 &self.topic_partition,

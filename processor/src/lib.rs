@@ -3,6 +3,7 @@
 //! [`pipeline`] is the loop. What a batch of one topic becomes is decided by that topic's plan
 //! ([`plan`]): cost events, invoices, or changes of the control store.
 
+mod alone;
 mod batch;
 pub mod completeness;
 mod dead_letter;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use warehouse::Warehouse;
 
+pub use alone::Alone;
 pub use error::ProcessorError;
 pub use lag::Lag;
 pub use metrics::METRICS;

@@ -30,6 +30,10 @@ use crate::{ProcessorConfig, Progress};
 /// How long a read waits for a first record before it looks for a shutdown again.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
+/// Batches of full size that a process holds records for at once; with more partitions each is smaller.
+const LARGE_BATCHES: usize = 4;
+const MIN_BATCH_BYTES: usize = 256 << 10;
+
 /// What the loop over one partition needs.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -60,8 +64,14 @@ impl Pipeline {
     }
 
     async fn run_while_owner(&mut self, shutdown: CancellationToken) -> Result<(), ProcessorError> {
-        self.plan.load(self.topic_partition.partition).await?;
-        let mut next = self.resume().await?;
+        // One that is lost meanwhile must leave no ids behind: the next owner adds others.
+        let resumed = tokio::select! {
+            next = self.resume() => Some(next?),
+            () = shutdown.cancelled() => None,
+        };
+        let Some(mut next) = resumed else {
+            return Ok(());
+        };
         loop {
             let batch = tokio::select! {
                 batch = self.cut(next, IDLE_WAIT) => batch?,
@@ -91,6 +101,10 @@ impl Pipeline {
         .await?;
         let start = committed.as_ref().map_or(0, |committed| committed.offset);
         let metadata = committed.map(|committed| committed.metadata).unwrap_or_default();
+        // From here on it counts as owned: one that cannot get on shows in lag and health.
+        self.publish_progress(start);
+        self.check_layout().await?;
+        self.plan.load(self.topic_partition.partition).await?;
         let next = match Intent::decode(&self.topic_partition, start, &metadata)? {
             Some(intent) => {
                 info!(partition = %self.topic_partition, start, end = intent.end, "replaying an unfinished batch");
@@ -110,7 +124,10 @@ impl Pipeline {
         let mut next = start;
         while next < end {
             let read = self.read(next, self.config.max_batch_bytes, IDLE_WAIT).await?;
-            if read.is_empty() && self.end_of_log().await? >= end {
+            let is_behind = read.first().is_some_and(|record| record.offset >= end);
+            let is_gone =
+                read.is_empty() && self.member.empty_reads_prove_gaps() && self.end_of_log().await? >= end;
+            if is_behind || is_gone {
                 warn!(partition = %self.topic_partition, next, end, "records of an unfinished batch are gone");
                 break;
             }
@@ -126,9 +143,28 @@ impl Pipeline {
         })
     }
 
+    /// Makes sure that this process spreads events as all others do. The number may have changed while
+    /// this one was cut off from its group.
+    async fn check_layout(&self) -> Result<(), ProcessorError> {
+        if &*self.topic_partition.topic != topic::COST_EVENTS {
+            return Ok(());
+        }
+        retrying("check how events are spread", || {
+            self.writer.check_layout(self.config.num_partitions)
+        })
+        .await
+    }
+
+    /// Returns the bytes of a batch: all partitions of this process share the memory of a few large ones.
+    fn max_batch_bytes(&self) -> usize {
+        let num_owned = self.progress.borrow().len().max(1);
+        let share = LARGE_BATCHES * self.config.max_batch_bytes / num_owned;
+        share.min(self.config.max_batch_bytes).max(MIN_BATCH_BYTES)
+    }
+
     /// Cuts the next batch on bytes or age; none where no record came within `wait`.
     async fn cut(&self, start: u64, wait: Duration) -> Result<Option<Batch>, ProcessorError> {
-        let max_bytes = self.config.max_batch_bytes;
+        let max_bytes = self.max_batch_bytes();
         let mut records = self.read(start, max_bytes, wait).await?;
         let num_bytes = |records: &[LogRecord]| -> usize {
             records
@@ -248,6 +284,9 @@ impl Pipeline {
 
     /// Passes offsets that no record has, which a repair of the log may leave before its end.
     async fn skip_gap(&self, next: u64) -> Result<u64, ProcessorError> {
+        if !self.member.empty_reads_prove_gaps() {
+            return Ok(next);
+        }
         let end = self.end_of_log().await?;
         if end <= next {
             return Ok(next);

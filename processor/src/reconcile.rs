@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use warehouse::{Warehouse, WarehouseError};
 
+use crate::alone::Alone;
 use crate::completeness::Completeness;
 use crate::error::ProcessorError;
 use checks::{Check, INVARIANTS, Invariant, ROLL_UPS};
@@ -79,14 +80,19 @@ pub(crate) fn tables() -> BTreeSet<&'static str> {
 }
 
 /// Compares all tables; with `repair`, adds to each roll-up what it lacks. The processor must be
-/// held meanwhile ([`crate::Pauser`]), or batches in flight show as differences.
+/// held meanwhile ([`crate::Pauser`]), or batches in flight show as differences. `alone` is asked before each
+/// repair, where other processes might process.
 ///
 /// # Errors
 /// [`ProcessorError`] where the warehouse cannot be read or written.
-pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<ReconcileReport, ProcessorError> {
+pub async fn run(
+    warehouse: &Warehouse,
+    repair: bool,
+    alone: Option<Alone<'_>>,
+) -> Result<ReconcileReport, ProcessorError> {
     let mut tables = Vec::new();
     for check in &ROLL_UPS {
-        tables.push(compare(warehouse, check, repair).await?);
+        tables.push(compare(warehouse, check, repair, alone).await?);
     }
     for invariant in &INVARIANTS {
         tables.push(verify(warehouse, invariant).await?);
@@ -105,7 +111,7 @@ pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<ReconcileReport,
 pub async fn run_beside(warehouse: &Warehouse) -> Result<ReconcileReport, ProcessorError> {
     let mut tables = Vec::new();
     for check in &ROLL_UPS {
-        let mut table = compare(warehouse, check, false).await?;
+        let mut table = compare(warehouse, check, false, None).await?;
         if table.differences > 0 {
             let lasting = lasting_differences(warehouse, check).await?;
             table.differences = lasting.len() as u64;
@@ -143,6 +149,7 @@ async fn compare(
     warehouse: &Warehouse,
     check: &Check,
     repair: bool,
+    alone: Option<Alone<'_>>,
 ) -> Result<TableDifference, ProcessorError> {
     let sql = format!(
         "SELECT toUInt64(count()) AS num_keys, toUInt64(countIf({})) AS differences FROM ({})",
@@ -164,6 +171,9 @@ async fn compare(
             check.columns(),
             check.difference(true)
         );
+        if let Some(alone) = alone {
+            alone.check().await?;
+        }
         execute(warehouse, &insert).await?;
         info!(table = check.table, differences = counts.differences, "repaired");
     }

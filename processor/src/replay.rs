@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use warehouse::{Warehouse, WarehouseError};
 
+use crate::alone::Alone;
 use crate::error::ProcessorError;
 use crate::reconcile::checks::{Check, ROLL_UPS};
 
@@ -28,32 +29,35 @@ struct Count {
     rows: u64,
 }
 
-/// Rebuilds all roll-ups, one after the other; `done` is told of each. A failure leaves the tables that
-/// were not swapped as they were.
+/// Rebuilds all roll-ups, one after the other. A failure leaves the tables that were not swapped as they
+/// were. `alone` is asked before each swap, where other processes might process.
 ///
 /// # Errors
 /// [`ProcessorError::Warehouse`]; [`ProcessorError::Replay`] where a rebuilt table does not sum to the raw
 /// rows, which is not swapped then.
 pub async fn run(
     warehouse: &Warehouse,
-    mut done: impl FnMut(&ReplayedTable),
+    alone: Option<Alone<'_>>,
 ) -> Result<Vec<ReplayedTable>, ProcessorError> {
     let mut tables = Vec::new();
     for check in &ROLL_UPS {
-        let replayed = replay(warehouse, check).await?;
+        let replayed = replay(warehouse, check, alone).await?;
         info!(
             table = check.table,
             rows_before = replayed.rows_before,
             rows_after = replayed.rows_after,
             "rebuilt"
         );
-        done(&replayed);
         tables.push(replayed);
     }
     Ok(tables)
 }
 
-async fn replay(warehouse: &Warehouse, check: &Check) -> Result<ReplayedTable, ProcessorError> {
+async fn replay(
+    warehouse: &Warehouse,
+    check: &Check,
+    alone: Option<Alone<'_>>,
+) -> Result<ReplayedTable, ProcessorError> {
     let (live, rebuilt) = (check.table, format!("{}_rebuilt", check.table));
     let run = |sql: String| async move {
         let done = warehouse
@@ -82,6 +86,9 @@ async fn replay(warehouse: &Warehouse, check: &Check) -> Result<ReplayedTable, P
     );
     if fetch_count(warehouse, &differing).await? > 0 {
         return Err(ProcessorError::Replay(live));
+    }
+    if let Some(alone) = alone {
+        alone.check().await?;
     }
     run(format!("EXCHANGE TABLES {live} AND {rebuilt}")).await?;
     run(format!("DROP TABLE {rebuilt} SYNC")).await?;

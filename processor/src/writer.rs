@@ -9,6 +9,7 @@ use warehouse::Warehouse;
 
 use crate::batch::Batch;
 use crate::error::ProcessorError;
+use crate::layout;
 use crate::lease::Lease;
 use crate::metrics::{count_insert, count_retry};
 use crate::plan::Prepared;
@@ -31,6 +32,20 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) const fn new(warehouse: Warehouse) -> Self {
         Self { warehouse }
+    }
+
+    /// Makes sure that events are spread over `num_partitions`.
+    ///
+    /// # Errors
+    /// [`ProcessorError::LayoutChanged`] where they are not: the process must start anew.
+    pub(crate) async fn check_layout(&self, num_partitions: u32) -> Result<(), ProcessorError> {
+        match layout::in_force(&self.warehouse).await? {
+            Some(in_force) if in_force != num_partitions => Err(ProcessorError::LayoutChanged {
+                known: num_partitions,
+                in_force,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Inserts every table's rows, in order. Repeats what can be repeated until it succeeds: the

@@ -109,6 +109,10 @@ pub trait GroupMember: Send + Sync + Debug {
         wait: Duration,
     ) -> Result<Vec<LogRecord>, LogError>;
 
+    /// Returns whether an empty read proves that no record lies between its `from` and the end of the log
+    /// as it was known before. A remote log delivers when it can, so there only a later record proves it.
+    fn empty_reads_prove_gaps(&self) -> bool;
+
     /// Commits `offset`, the next one to process, with `metadata` (at most 1024 bytes), for the group.
     /// Durable when it returns, and so is every record that could be read before the call. `epoch` is
     /// the one of the assignment under which the caller works. After an error the commit may still have

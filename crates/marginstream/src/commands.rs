@@ -53,7 +53,9 @@ pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Out
         Command::Demo(args) => demo::run(args, settings.resolve()?).await,
         Command::Clickhouse(args) => clickhouse::run(args, settings.resolve()?).await,
         Command::Log(LogCommand::Repair(data)) => log::repair(&data.data).await,
-        Command::Log(LogCommand::UsePartitions(config)) => log::use_partitions(&config).await,
+        Command::Log(LogCommand::UsePartitions(config)) => {
+            log::use_partitions(&config, &settings.resolve()?.batch).await
+        }
     }
 }
 

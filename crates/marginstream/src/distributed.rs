@@ -12,7 +12,7 @@ mod migrate;
 mod processor;
 mod query_api;
 
-pub(crate) use backends::{open_control, open_log, open_warehouse, refuse_running_processors};
+pub(crate) use backends::{open_control, open_log, open_log_once, open_warehouse, refuse_running_processors};
 pub(crate) use drain::{Held, drain};
 pub(crate) use migrate::migrate;
 

@@ -61,7 +61,7 @@ impl Storage {
         warehouse: &Warehouse,
     ) -> Result<Processor, CommandError> {
         // The log's lock makes this the only processor, so it may spread events anew.
-        let num_partitions = layout::use_all_partitions(&*self.log, warehouse).await?;
+        let num_partitions = layout::use_all_partitions(&*self.log, warehouse, None).await?;
         let config = ProcessorConfig {
             num_partitions,
             ..batch.processor()

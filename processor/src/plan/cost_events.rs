@@ -111,7 +111,11 @@ fn decode(batch: &Batch) -> Result<Decoded, ProcessorError> {
         }
     }
     let rows = concat_batches(&cost_event_schema(), &parts)?;
+    let (all, all_places) = (rows.clone(), places.clone());
     let (rows, places, moved) = split_off_misplaced(batch, rows, places)?;
+    for row in &moved.too_large {
+        keep_too_large(&mut dead_letters, &all, *row, all_places[*row])?;
+    }
     Ok(Decoded {
         rows,
         places,
@@ -202,6 +206,20 @@ fn id_rows(rows: &RecordBatch, partition: u32, offsets: Vec<u64>) -> Result<Reco
     ])?)
 }
 
+/// Lists an event that belongs to another partition and does not fit a record that would move it.
+fn keep_too_large(
+    dead_letters: &mut DeadLetters,
+    rows: &RecordBatch,
+    row: usize,
+    place: (u64, u32),
+) -> Result<(), ProcessorError> {
+    let rejected = Rejected {
+        reason: RejectReason::InvalidValue,
+        detail: "the event stands in another partition than its own, and is too large to be moved".to_owned(),
+    };
+    keep_event(dead_letters, rows, row, place, rejected)
+}
+
 /// Lists an event that reuses a key for other content. The raw bytes are the event alone, as a
 /// plain JSON record.
 fn keep_conflict(
@@ -218,6 +236,17 @@ fn keep_conflict(
             keys.event_id(row)
         ),
     };
+    keep_event(dead_letters, rows, row, place, rejected)
+}
+
+fn keep_event(
+    dead_letters: &mut DeadLetters,
+    rows: &RecordBatch,
+    row: usize,
+    place: (u64, u32),
+    rejected: Rejected,
+) -> Result<(), ProcessorError> {
+    let keys = EventKeys::of(rows)?;
     let event = cost_event_at(rows, row)?;
     let raw = encode_event(&event).map_err(|error| ArrowError::JsonError(error.to_string()))?;
     dead_letters.push_event(keys.org_id(row), place, rejected, raw, keys.received_at_ms(row));

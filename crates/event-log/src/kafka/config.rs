@@ -22,6 +22,9 @@ pub struct KafkaLogConfig {
     pub replication_factor: u16,
     /// Copies that must have a record before it is acknowledged (`min.insync.replicas`); default 2.
     pub min_insync_replicas: u16,
+    /// Whether a topic that keeps less than its [`TopicSpec`] says is refused; default true. One that keeps
+    /// more is taken as it is.
+    pub checks_retention: bool,
     /// How batches of records are compressed; default [`Compression::Lz4`].
     pub compression: Compression,
     /// TLS and authentication; default neither.
@@ -60,6 +63,7 @@ impl KafkaLogConfig {
             topics,
             replication_factor: 3,
             min_insync_replicas: 2,
+            checks_retention: true,
             compression: Compression::default(),
             security: Security::default(),
             session_timeout: Duration::from_secs(15),

@@ -152,6 +152,10 @@ impl GroupMember for LocalMember {
         }
     }
 
+    fn empty_reads_prove_gaps(&self) -> bool {
+        true
+    }
+
     async fn commit(
         &self,
         topic_partition: &TopicPartition,

@@ -7,8 +7,8 @@ use event_log::{LogError, RepairReport};
 use processor::layout;
 
 use crate::commands::print;
-use crate::config::MigrateConfig;
-use crate::distributed::{open_log, open_warehouse, refuse_running_processors};
+use crate::config::{BatchConfig, MigrateConfig};
+use crate::distributed::drain;
 use crate::error::{CommandError, Outcome};
 
 pub(super) async fn repair(data: &Path) -> Result<Outcome, CommandError> {
@@ -38,14 +38,17 @@ pub(super) async fn repair(data: &Path) -> Result<Outcome, CommandError> {
     Ok(Outcome::Done)
 }
 
-pub(super) async fn use_partitions(config: &MigrateConfig) -> Result<Outcome, CommandError> {
-    let log = open_log(&config.backends, &config.retention).await?;
-    let warehouse = open_warehouse(&config.backends).await?;
-    refuse_running_processors(&*log, "two that spread events differently would count some twice").await?;
-    let num_partitions = layout::use_all_partitions(&*log, &warehouse).await?;
-    log.shutdown().await?;
+/// A batch that a crash cut short is completed first: its events would be judged in two places.
+pub(super) async fn use_partitions(
+    config: &MigrateConfig,
+    batch: &BatchConfig,
+) -> Result<Outcome, CommandError> {
+    let held = drain(&config.backends, &config.retention, batch).await?;
+    let num_partitions = layout::use_all_partitions(&*held.log, &held.warehouse, Some(held.alone())).await;
+    held.release().await?;
     print(&format!(
-        "cost events are spread over {num_partitions} partitions; start the processors, and restart ingest"
+        "cost events are spread over {} partitions; start the processors, and restart ingest",
+        num_partitions?
     ))?;
     Ok(Outcome::Done)
 }

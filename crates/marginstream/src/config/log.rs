@@ -42,7 +42,7 @@ pub struct EventLogConfig {
 pub struct RetentionArgs {
     /// Bytes of cost events that each partition keeps for a replay; 0 keeps all. The local log keeps
     /// what is not processed yet in any case; Kafka does not know what is processed, so there it must
-    /// hold what comes in while no processor runs.
+    /// hold what comes in while no processor runs, and a topic that keeps more already is left as it is.
     #[arg(long, env = "MARGINSTREAM_EVENT_LOG_RETENTION_BYTES", value_name = "BYTES", default_value_t = 4 << 30)]
     pub event_log_retention_bytes: u64,
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::ControlStore;
-use event_log::{EventLog, KafkaLog};
+use event_log::{EventLog, KafkaLog, KafkaLogConfig};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use warehouse::{Warehouse, WarehouseConfig};
@@ -22,7 +22,22 @@ pub(crate) async fn open_log(
     backends: &BackendArgs,
     retention: &RetentionArgs,
 ) -> Result<Arc<dyn EventLog>, CommandError> {
-    let config = backends.kafka_log(retention)?;
+    open(backends.kafka_log(retention)?).await
+}
+
+/// Opens Kafka for one operation, whatever is kept there: that is for the services' settings to decide.
+pub(crate) async fn open_log_once(
+    backends: &BackendArgs,
+    retention: &RetentionArgs,
+) -> Result<Arc<dyn EventLog>, CommandError> {
+    let config = KafkaLogConfig {
+        checks_retention: false,
+        ..backends.kafka_log(retention)?
+    };
+    open(config).await
+}
+
+async fn open(config: KafkaLogConfig) -> Result<Arc<dyn EventLog>, CommandError> {
     let log = waiting("Kafka", || async {
         let log = KafkaLog::open(config.clone()).await?;
         Ok(Arc::new(log) as Arc<dyn EventLog>)

@@ -133,7 +133,7 @@ async fn run_reconcile(
     Query(params): Query<ReconcileParams>,
 ) -> Result<Json<reconcile::ReconcileReport>, Failure> {
     let _held = state.pauser.pause().await;
-    let mut report = reconcile::run(&state.warehouse, params.repair).await?;
+    let mut report = reconcile::run(&state.warehouse, params.repair, None).await?;
     report.completeness = Some(completeness(&*state.log, &state.warehouse).await?);
     Ok(Json(report))
 }
@@ -141,7 +141,7 @@ async fn run_reconcile(
 /// Holds the processor meanwhile; ingest and queries go on.
 async fn run_replay(State(state): State<OperatorState>) -> Result<Json<Vec<ReplayedTable>>, Failure> {
     let _held = state.pauser.pause().await;
-    Ok(Json(replay::run(&state.warehouse, |_| {}).await?))
+    Ok(Json(replay::run(&state.warehouse, None).await?))
 }
 
 async fn list_dead_letters(

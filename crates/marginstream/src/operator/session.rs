@@ -156,7 +156,7 @@ impl OperatorSession {
         match &self.access {
             Access::Own(storage) => Ok(ingest::invoices::publish(&*storage.log, records).await?),
             Access::Remote(remote) => {
-                let log = distributed::open_log(&remote.backends, &remote.retention).await?;
+                let log = distributed::open_log_once(&remote.backends, &remote.retention).await?;
                 ingest::invoices::publish(&*log, records).await?;
                 Ok(log.shutdown().await?)
             }
@@ -187,7 +187,7 @@ impl OperatorSession {
             }
             Access::Own(storage) => {
                 let engine = Engine::start_and_drain(storage, &self.config).await?;
-                let report = reconcile::run(&engine.warehouse, repair).await;
+                let report = reconcile::run(&engine.warehouse, repair, None).await;
                 let counted = completeness(&*storage.log, &engine.warehouse).await;
                 engine.stop().await?;
                 Ok(ReconcileReport {
@@ -200,14 +200,14 @@ impl OperatorSession {
                 if !repair {
                     let mut report = reconcile::run_beside(&warehouse).await?;
                     if remote.backends.event_log.is_some() {
-                        let log = distributed::open_log(&remote.backends, &remote.retention).await?;
+                        let log = distributed::open_log_once(&remote.backends, &remote.retention).await?;
                         report.completeness = Some(completeness(&*log, &warehouse).await?);
                         log.shutdown().await?;
                     }
                     return Ok(report);
                 }
                 let held = remote.drain(&self.config).await?;
-                let report = reconcile::run(&held.warehouse, repair).await;
+                let report = reconcile::run(&held.warehouse, repair, Some(held.alone())).await;
                 held.release().await?;
                 Ok(report?)
             }
@@ -225,13 +225,13 @@ impl OperatorSession {
             }
             Access::Own(storage) => {
                 let engine = Engine::start_and_drain(storage, &self.config).await?;
-                let tables = replay::run(&engine.warehouse, |_| {}).await;
+                let tables = replay::run(&engine.warehouse, None).await;
                 engine.stop().await?;
                 Ok(tables?)
             }
             Access::Remote(remote) => {
                 let held = remote.drain(&self.config).await?;
-                let tables = replay::run(&held.warehouse, |_| {}).await;
+                let tables = replay::run(&held.warehouse, Some(held.alone())).await;
                 held.release().await?;
                 Ok(tables?)
             }
@@ -266,7 +266,7 @@ impl OperatorSession {
                 Ok(redriven?)
             }
             Access::Remote(remote) => {
-                let log = distributed::open_log(&remote.backends, &remote.retention).await?;
+                let log = distributed::open_log_once(&remote.backends, &remote.retention).await?;
                 let warehouse = distributed::open_warehouse(&remote.backends).await?;
                 let redriven = dead_letters::redrive(&*log, &warehouse, selection).await;
                 log.shutdown().await?;
