@@ -4,6 +4,7 @@ mod ffi;
 mod files;
 mod library;
 mod session;
+mod tokens;
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -177,6 +178,10 @@ impl Engine {
         }
         let api = Arc::new(library::load(config.library.as_deref())?);
         let files = files::write(&config)?;
+        tokens::forget_without_rows(&files.data_dir).map_err(|source| EngineError::Directory {
+            path: files.data_dir.clone(),
+            source,
+        })?;
         let path_argument = argument("path", &files.data_dir)?;
         let arguments = [
             c"marginstream".to_owned(),
