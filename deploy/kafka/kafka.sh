@@ -144,11 +144,17 @@ launch() {
   while [ ! -s "$node_dir/pid" ]; do sleep 0.02; done
 }
 
+# Waits for a node. One that ends before it has started is launched again, as a supervisor would: a controller that is
+# alone may give itself up on a machine that is busy.
 await_node() {
-  local node_dir=$dir/node-$1 deadline=$((SECONDS + wait_secs))
+  local node_dir=$dir/node-$1 deadline=$((SECONDS + wait_secs)) launches=1
   until grep -qs "Kafka Server started" "$node_dir/console.log"; do
-    pid_of "$1" >/dev/null || fail "Kafka node $1 ended: $(grep -hE 'ERROR|Exception' "$node_dir/console.log" \
-      "$node_dir/server.log" 2>/dev/null | tail -n 1) (see $node_dir/server.log)"
+    if ! pid_of "$1" >/dev/null; then
+      [ "$launches" -lt 3 ] || fail "Kafka node $1 ended: $(grep -hE 'ERROR|Exception' "$node_dir/console.log" \
+        "$node_dir/server.log" 2>/dev/null | tail -n 1) (see $node_dir/server.log)"
+      launches=$((launches + 1))
+      launch "$1"
+    fi
     [ "$SECONDS" -lt "$deadline" ] || fail "Kafka node $1 did not start within $wait_secs s (see $node_dir/server.log)"
     sleep 0.1
   done
