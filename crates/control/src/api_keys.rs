@@ -1,5 +1,8 @@
 //! API keys: looked up by the hash of their secret.
 
+mod list;
+mod management;
+
 use std::collections::HashMap;
 
 use schemas::access::{Role, Tier};
@@ -9,16 +12,18 @@ use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
 use crate::error::{Attempt, ControlError};
-use crate::orgs::effective_tier;
-use crate::pools::{self, WriteTransaction};
+use crate::pools;
 use crate::row::{self, stored_id};
-use crate::secret::{ApiKeySecret, SecretHash};
+use crate::secret::SecretHash;
 use crate::store::ControlStore;
+use crate::subscriptions::effective_tier;
+
+pub use list::ApiKey;
+pub(crate) use management::insert;
+pub use management::{ApiKeyDraft, ApiKeyPatch};
 
 /// The API version that new keys are made for.
 pub const CURRENT_API_VERSION: &str = "2026-04-01";
-/// All keys are for production (keys-orgs-auth §2.1).
-const ENVIRONMENT: &str = "live";
 /// A key's last use is written at most this often, in milliseconds.
 const TOUCH_INTERVAL_MS: i64 = 60_000;
 
@@ -48,14 +53,6 @@ pub struct ResolvedApiKey {
     pub owner_is_member: bool,
     /// The organization's effective tier.
     pub tier: Tier,
-}
-
-/// A key about to be stored.
-pub(crate) struct NewApiKey<'a> {
-    pub(crate) org_id: OrgId,
-    pub(crate) user_id: UserId,
-    pub(crate) name: &'a str,
-    pub(crate) secret: &'a ApiKeySecret,
 }
 
 impl ControlStore {
@@ -136,31 +133,4 @@ fn decode(row: &AnyRow) -> Result<ResolvedApiKey, ControlError> {
         owner_is_member: role.is_some(),
         tier: effective_tier(row)?,
     })
-}
-
-/// Stores a key without default tags.
-pub(crate) async fn insert(
-    tx: &mut WriteTransaction,
-    key: NewApiKey<'_>,
-    now: TimestampMs,
-) -> Result<ApiKeyId, ControlError> {
-    let id = ApiKeyId::random();
-    sqlx::query(
-        "INSERT INTO api_keys (id, org_id, user_id, name, key_hash, key_prefix, default_tags, api_version,
-                               environment, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, $8, $9)",
-    )
-    .bind(stored_id(id.0))
-    .bind(stored_id(key.org_id.0))
-    .bind(stored_id(key.user_id.0))
-    .bind(key.name.to_owned())
-    .bind(SecretHash::of(key.secret.expose()).to_hex())
-    .bind(key.secret.display_prefix().to_owned())
-    .bind(CURRENT_API_VERSION)
-    .bind(ENVIRONMENT)
-    .bind(now.0)
-    .execute(&mut **tx)
-    .attempt("insert an API key")
-    .await?;
-    Ok(id)
 }

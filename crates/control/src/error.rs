@@ -30,6 +30,15 @@ pub enum ControlError {
     /// An argument breaks a rule.
     #[error("{0}")]
     Invalid(&'static str),
+    /// The caller is known but may not do this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The organization's tier allows no more. The message names the limit and the tier.
+    #[error("{0}")]
+    LimitExceeded(String),
+    /// The thing named was there, and its time is over.
+    #[error("{0} has expired")]
+    Expired(&'static str),
     /// A stored value cannot be read as what its column holds.
     #[error("column {column} holds a value that cannot be read")]
     Corrupt {
@@ -84,6 +93,9 @@ impl ControlError {
             Self::Conflict(_)
             | Self::NotFound(_)
             | Self::Invalid(_)
+            | Self::Forbidden(_)
+            | Self::LimitExceeded(_)
+            | Self::Expired(_)
             | Self::Corrupt { .. }
             | Self::UnknownUrl
             | Self::Open { .. }

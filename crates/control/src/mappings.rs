@@ -1,5 +1,7 @@
 //! Customer mappings (margins §1, §7). Every change goes through the outbox.
 
+mod removal;
+
 use schemas::id::OrgId;
 use schemas::mapping::{CustomerMapping, MappingChange, MatchType};
 use schemas::tags;
@@ -14,6 +16,8 @@ use crate::pools::WriteTransaction;
 use crate::row::{self, stored_id};
 use crate::store::ControlStore;
 
+pub(crate) use removal::delete_all;
+
 /// Longest text of a mapping, in characters (margins §7).
 const MAX_TEXT_CHARS: usize = 255;
 /// A mapping stated by a person is certain.
@@ -24,6 +28,8 @@ macro_rules! columns {
         "id, org_id, stripe_customer_id, tag_key, tag_value, match_type, confidence_hundredths, created_at"
     };
 }
+use columns;
+
 macro_rules! select {
     ($rest:literal) => {
         concat!("SELECT ", columns!(), " FROM customer_mappings ", $rest)
@@ -37,11 +43,6 @@ const INSERT: &str = concat!(
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 );
-const DELETE: &str = concat!(
-    "DELETE FROM customer_mappings WHERE org_id = $1 AND id = $2 RETURNING ",
-    columns!()
-);
-
 const TAKEN: &str = "the tag value is already mapped to another Stripe customer";
 
 impl ControlStore {
@@ -138,29 +139,6 @@ impl ControlStore {
         self.commit_with_outbox(tx).await?;
         Ok(mapping)
     }
-
-    /// Removes a mapping of the organization.
-    ///
-    /// # Errors
-    /// [`ControlError::NotFound`] when the organization has no such mapping.
-    pub async fn delete_mapping(&self, org: OrgId, mapping: Uuid) -> Result<(), ControlError> {
-        let mut tx = self.begin().await?;
-        let version = outbox::next_sequence(&mut tx).await?;
-        let removed = sqlx::query(DELETE)
-            .bind(stored_id(org.0))
-            .bind(stored_id(mapping))
-            .fetch_optional(&mut *tx)
-            .attempt("delete a customer mapping")
-            .await?
-            .ok_or(ControlError::NotFound("mapping"))?;
-        let change = MappingChange {
-            mapping: decode(&removed)?,
-            deleted: true,
-            version,
-        };
-        announce(&mut tx, change, TimestampMs::now()).await?;
-        self.commit_with_outbox(tx).await
-    }
 }
 
 async fn find(
@@ -213,19 +191,23 @@ async fn update(tx: &mut WriteTransaction, mapping: &CustomerMapping) -> Result<
     Ok(())
 }
 
-/// Writes the change to the outbox, keyed by the mapping's id.
+/// Writes the change to the outbox.
 async fn announce(
     tx: &mut WriteTransaction,
     change: MappingChange,
     now: TimestampMs,
 ) -> Result<(), ControlError> {
-    let entry = OutboxEntry {
+    outbox::append(tx, entry(&change)?, now).await
+}
+
+/// The change as the outbox holds it, keyed by the mapping's id.
+fn entry(change: &MappingChange) -> Result<OutboxEntry, ControlError> {
+    Ok(OutboxEntry {
         sequence: change.version,
         topic: DIMENSIONS.to_owned(),
         key: stored_id(change.mapping.id),
-        payload: serde_json::to_string(&change).map_err(|_| ControlError::Corrupt { column: "payload" })?,
-    };
-    outbox::append(tx, entry, now).await
+        payload: row::json(change, "payload")?,
+    })
 }
 
 fn decode(row: &AnyRow) -> Result<CustomerMapping, ControlError> {

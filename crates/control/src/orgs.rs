@@ -1,21 +1,22 @@
-//! Organizations, their plans and settings.
+//! Organizations.
 
-use schemas::access::Tier;
+mod changes;
+mod deletion;
+mod personal;
+mod slug;
+
+use schemas::access::Role;
 use schemas::id::{OrgId, UserId};
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
 use crate::error::{Attempt, ControlError};
-use crate::pools::{self, WriteTransaction};
+use crate::pools::WriteTransaction;
 use crate::row::{self, stored_id};
 use crate::store::ControlStore;
 
-const MAX_NAME_CHARS: usize = 50;
-/// Bounds of a slug's length, in characters (keys-orgs-auth §4).
-const MIN_SLUG_CHARS: usize = 3;
-const MAX_SLUG_CHARS: usize = 50;
-/// Hex digits, and a hyphen before them, that tell equal slugs apart.
-const SLUG_SUFFIX_CHARS: usize = 9;
+pub(crate) use changes::{insert_shared, validate_name};
+pub(crate) use personal::ensure_personal;
 
 /// An organization, the tenant that every row belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +35,38 @@ pub struct Org {
     pub updated_at: TimestampMs,
 }
 
+/// An organization that a user is a member of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgOfUser {
+    /// The organization.
+    pub org: Org,
+    /// The user's role there.
+    pub role: Role,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT o.id, o.name, o.slug, o.is_personal, o.created_at, o.updated_at",
+            $rest
+        )
+    };
+}
+
+const FIND: &str = select!(" FROM orgs o WHERE o.id = $1");
+const LIST: &str = select!(" FROM orgs o ORDER BY o.created_at, o.id");
+const LIST_OF_USER: &str = select!(
+    ", m.role FROM memberships m JOIN orgs o ON o.id = m.org_id
+     WHERE m.user_id = $1 ORDER BY o.created_at, o.id"
+);
+
 impl ControlStore {
     /// Returns the organization, if it exists.
     ///
     /// # Errors
     /// [`ControlError::Database`] when it cannot be read.
     pub async fn org(&self, org: OrgId) -> Result<Option<Org>, ControlError> {
-        sqlx::query("SELECT id, name, slug, is_personal, created_at, updated_at FROM orgs WHERE id = $1")
+        sqlx::query(FIND)
             .bind(stored_id(org.0))
             .fetch_optional(self.reads())
             .attempt("read an organization")
@@ -49,97 +75,113 @@ impl ControlStore {
             .transpose()
     }
 
-    /// Returns all organizations, oldest first.
+    /// Returns all organizations, personal ones too, oldest first.
     ///
     /// # Errors
     /// [`ControlError::Database`] when they cannot be read.
     pub async fn list_orgs(&self) -> Result<Vec<Org>, ControlError> {
-        let rows = sqlx::query(
-            "SELECT id, name, slug, is_personal, created_at, updated_at FROM orgs ORDER BY created_at, id",
-        )
-        .fetch_all(self.reads())
-        .attempt("list the organizations")
-        .await?;
+        let rows = sqlx::query(LIST)
+            .fetch_all(self.reads())
+            .attempt("list the organizations")
+            .await?;
         rows.iter().map(decode).collect()
     }
 
-    /// Returns the organization's effective tier: free without an active or past-due subscription.
+    /// Returns the organizations that the user is a member of, oldest first. One in which the
+    /// stored role is not one of the four is not among them.
     ///
     /// # Errors
-    /// [`ControlError::Database`] when it cannot be read.
-    pub async fn org_tier(&self, org: OrgId) -> Result<Tier, ControlError> {
-        let row = sqlx::query("SELECT tier, status FROM subscriptions WHERE org_id = $1")
-            .bind(stored_id(org.0))
-            .fetch_optional(self.reads())
-            .attempt("read a subscription")
-            .await?;
-        row.map_or(Ok(Tier::Free), |row| effective_tier(&row))
-    }
-
-    /// Returns the value of an organization's setting, if it was ever set.
-    ///
-    /// # Errors
-    /// [`ControlError::Database`] when it cannot be read.
-    pub async fn setting(&self, org: OrgId, name: &str) -> Result<Option<String>, ControlError> {
-        if !row::is_storable(name) {
-            return Ok(None);
-        }
-        sqlx::query("SELECT value FROM org_settings WHERE org_id = $1 AND name = $2")
-            .bind(stored_id(org.0))
-            .bind(name.to_owned())
-            .fetch_optional(self.reads())
-            .attempt("read a setting")
-            .await?
-            .map(|row| row::text(&row, "value"))
-            .transpose()
-    }
-
-    /// Sets an organization's setting, replacing an earlier value.
-    ///
-    /// # Errors
-    /// [`ControlError::NotFound`] when the organization does not exist, [`ControlError::Invalid`]
-    /// when name or value has the character NUL.
-    pub async fn set_setting(&self, org: OrgId, name: &str, value: &str) -> Result<(), ControlError> {
-        if !row::is_storable(name) || !row::is_storable(value) {
-            return Err(ControlError::Invalid(
-                "a setting must not contain the character NUL",
-            ));
-        }
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO org_settings (org_id, name, value) VALUES ($1, $2, $3)
-             ON CONFLICT (org_id, name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(stored_id(org.0))
-        .bind(name.to_owned())
-        .bind(value.to_owned())
-        .execute(&mut *tx)
-        .attempt("write a setting")
-        .await
-        .map_err(|error| error.or_missing("organization"))?;
-        pools::commit(tx).await
-    }
-
-    /// Returns the organization that the user joined first, if the user is in any.
-    ///
-    /// # Errors
-    /// [`ControlError::Database`] when it cannot be read.
-    pub async fn default_org(&self, user: UserId) -> Result<Option<OrgId>, ControlError> {
-        sqlx::query("SELECT org_id FROM memberships WHERE user_id = $1 ORDER BY created_at, org_id LIMIT 1")
+    /// [`ControlError::Database`] when they cannot be read.
+    pub async fn list_orgs_of(&self, user: UserId) -> Result<Vec<OrgOfUser>, ControlError> {
+        let rows = sqlx::query(LIST_OF_USER)
             .bind(stored_id(user.0))
-            .fetch_optional(self.reads())
-            .attempt("read a user's organizations")
-            .await?
-            .map(|row| row::uuid(&row, "org_id").map(OrgId))
-            .transpose()
+            .fetch_all(self.reads())
+            .attempt("list a user's organizations")
+            .await?;
+        let mut orgs = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(role) = Role::parse(&row::text(row, "role")?) {
+                let org = decode(row)?;
+                orgs.push(OrgOfUser { org, role });
+            }
+        }
+        Ok(orgs)
+    }
+
+    /// Returns the organization that the user joined first. A user who is in none gets the
+    /// personal one, which is made if need be; none where there is no such user.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`] when it can be neither read nor made.
+    pub async fn default_org(&self, user: UserId) -> Result<Option<OrgId>, ControlError> {
+        let joined = sqlx::query(
+            "SELECT org_id FROM memberships WHERE user_id = $1 ORDER BY created_at, org_id LIMIT 1",
+        )
+        .bind(stored_id(user.0))
+        .fetch_optional(self.reads())
+        .attempt("read a user's organizations")
+        .await?;
+        if let Some(row) = joined {
+            return Ok(Some(OrgId(row::uuid(&row, "org_id")?)));
+        }
+        match self.personal_org(user).await {
+            Ok(org) => Ok(Some(org)),
+            Err(ControlError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// Reads `tier` and `status` of a subscription that may be absent from a left join.
-pub(crate) fn effective_tier(row: &AnyRow) -> Result<Tier, ControlError> {
-    let tier = row::optional_text(row, "tier")?;
-    let status = row::optional_text(row, "status")?;
-    Ok(Tier::effective(tier.as_deref().zip(status.as_deref())))
+/// Returns the organization, as this transaction sees it.
+///
+/// # Errors
+/// [`ControlError::NotFound`] when it does not exist.
+pub(crate) async fn find(tx: &mut WriteTransaction, org: OrgId) -> Result<Org, ControlError> {
+    let row = sqlx::query(FIND)
+        .bind(stored_id(org.0))
+        .fetch_optional(&mut **tx)
+        .attempt("read an organization")
+        .await?
+        .ok_or(ControlError::NotFound("organization"))?;
+    decode(&row)
+}
+
+/// Returns the organization, unless it is a personal one, which nobody else joins and nothing
+/// changes.
+///
+/// # Errors
+/// [`ControlError::Forbidden`] when it is, [`ControlError::NotFound`] when it does not exist.
+pub(crate) async fn find_shared(tx: &mut WriteTransaction, org: OrgId) -> Result<Org, ControlError> {
+    let org = find(tx, org).await?;
+    if org.is_personal {
+        return Err(ControlError::Forbidden(
+            "this cannot be done with a personal organization",
+        ));
+    }
+    Ok(org)
+}
+
+async fn insert(
+    tx: &mut WriteTransaction,
+    org: &Org,
+    personal_of: Option<UserId>,
+) -> Result<(), ControlError> {
+    sqlx::query(
+        "INSERT INTO orgs (id, name, slug, is_personal, personal_of, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(stored_id(org.id.0))
+    .bind(org.name.clone())
+    .bind(org.slug.clone())
+    .bind(i64::from(org.is_personal))
+    .bind(personal_of.map(|user| stored_id(user.0)))
+    .bind(org.created_at.0)
+    .bind(org.updated_at.0)
+    .execute(&mut **tx)
+    .attempt("insert an organization")
+    .await
+    .map_err(|error| error.or_conflict(slug::TAKEN).or_missing("user"))?;
+    Ok(())
 }
 
 fn decode(row: &AnyRow) -> Result<Org, ControlError> {
@@ -151,98 +193,4 @@ fn decode(row: &AnyRow) -> Result<Org, ControlError> {
         created_at: row::timestamp(row, "created_at")?,
         updated_at: row::timestamp(row, "updated_at")?,
     })
-}
-
-/// Inserts an organization that several users may join, with a slug made from its name.
-pub(crate) async fn insert(
-    tx: &mut WriteTransaction,
-    name: &str,
-    now: TimestampMs,
-) -> Result<OrgId, ControlError> {
-    let org = OrgId::random();
-    let slug = free_slug(tx, slug_of(name), org).await?;
-    sqlx::query(
-        "INSERT INTO orgs (id, name, slug, is_personal, created_at, updated_at) VALUES ($1, $2, $3, 0, $4, $4)",
-    )
-    .bind(stored_id(org.0))
-    .bind(name.to_owned())
-    .bind(slug)
-    .bind(now.0)
-    .execute(&mut **tx)
-    .attempt("insert an organization")
-    .await
-    .map_err(|error| error.or_conflict("the organization's slug is taken"))?;
-    Ok(org)
-}
-
-/// Returns the slug, or where it is taken, the slug with digits of the random id.
-async fn free_slug(tx: &mut WriteTransaction, slug: String, org: OrgId) -> Result<String, ControlError> {
-    let taken = sqlx::query("SELECT id FROM orgs WHERE slug = $1")
-        .bind(slug.clone())
-        .fetch_optional(&mut **tx)
-        .attempt("look a slug up")
-        .await?;
-    if taken.is_none() {
-        return Ok(slug);
-    }
-    let digits = org.0.simple().to_string();
-    Ok(format!(
-        "{slug}-{}",
-        digits.get(..SLUG_SUFFIX_CHARS - 1).unwrap_or(&digits)
-    ))
-}
-
-/// Returns the trimmed name.
-///
-/// # Errors
-/// [`ControlError::Invalid`] unless it has 1 to 50 characters, none of them a control character.
-pub(crate) fn validate_name(name: &str) -> Result<&str, ControlError> {
-    let name = name.trim();
-    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    if !fits || name.chars().any(char::is_control) {
-        return Err(ControlError::Invalid(
-            "an organization's name must have 1 to 50 characters",
-        ));
-    }
-    Ok(name)
-}
-
-/// Runs of `[a-z0-9]` joined by single hyphens, short enough to take a suffix.
-fn slug_of(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    let words = lower
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty());
-    let mut slug = words.collect::<Vec<_>>().join("-");
-    slug.truncate(MAX_SLUG_CHARS - SLUG_SUFFIX_CHARS);
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        "org".to_owned()
-    } else if slug.len() < MIN_SLUG_CHARS {
-        format!("org-{slug}")
-    } else {
-        slug.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slugs_follow_their_rule_for_any_name() {
-        assert_eq!(slug_of("Globex Corporation, Inc."), "globex-corporation-inc");
-        assert_eq!(slug_of("--A  b__c--"), "a-b-c");
-        assert_eq!(slug_of("日本"), "org");
-        assert_eq!(slug_of("X"), "org-x");
-        let long = slug_of(&"word ".repeat(20));
-        assert!(long.len() <= 41 && !long.ends_with('-'));
-    }
-
-    #[test]
-    fn names_are_trimmed_and_bounded() {
-        assert_eq!(validate_name("  Acme ").unwrap(), "Acme");
-        assert!(validate_name("  ").is_err() && validate_name("a\nb").is_err());
-        assert!(validate_name(&"é".repeat(50)).is_ok() && validate_name(&"é".repeat(51)).is_err());
-    }
 }

@@ -1,12 +1,13 @@
 //! The outbox: changes that analytics must see, written in the transaction that makes them and
 //! published to the event log afterwards, at least once and in order.
 //!
-//! A sequence number is taken from a one-row counter, as the first statement of a transaction.
+//! A sequence number is taken from a one-row counter, in the transaction that holds the write lock.
 //! The row stays locked until the commit, so transactions that write the outbox run one after
 //! the other: numbers have no gaps, and none becomes visible after a larger one. A publisher that
 //! has seen number `n` has seen all before it.
 
 use schemas::time::TimestampMs;
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use crate::error::{Attempt, ControlError};
@@ -16,6 +17,9 @@ use crate::store::ControlStore;
 
 /// Topic of the changes that feed the dimension tables.
 pub const DIMENSIONS: &str = "dimensions";
+
+/// Most rows of one statement: both databases take some 30,000 parameters.
+const MAX_ENTRIES_PER_INSERT: usize = 500;
 
 /// A change that waits to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,11 +103,21 @@ impl ControlStore {
 /// Takes the next sequence number. Must come first in its transaction: whoever has it is the
 /// only one who writes what the outbox covers.
 pub(crate) async fn next_sequence(tx: &mut WriteTransaction) -> Result<u64, ControlError> {
-    let counter = sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'outbox' RETURNING value")
-        .fetch_one(&mut **tx)
-        .attempt("take an outbox sequence number")
-        .await?;
-    row::unsigned(&counter, "value")
+    take_sequences(tx, 1).await
+}
+
+/// Takes the next `count` sequence numbers and returns the first. The caller writes an entry under
+/// each, or gives the transaction up.
+pub(crate) async fn take_sequences(tx: &mut WriteTransaction, count: usize) -> Result<u64, ControlError> {
+    let count = i64::try_from(count).map_err(|_| ControlError::Corrupt { column: "sequence" })?;
+    let counter = sqlx::query(
+        "UPDATE counters SET value = value + $1 WHERE name = 'outbox' RETURNING value - $1 + 1 AS first",
+    )
+    .bind(count)
+    .fetch_one(&mut **tx)
+    .attempt("take outbox sequence numbers")
+    .await?;
+    row::unsigned(&counter, "first")
 }
 
 /// Appends a change under the number that [`next_sequence`] gave this transaction.
@@ -112,18 +126,41 @@ pub(crate) async fn append(
     entry: OutboxEntry,
     now: TimestampMs,
 ) -> Result<(), ControlError> {
-    sqlx::query(
-        "INSERT INTO outbox (sequence, topic, record_key, payload, created_at) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(i64::try_from(entry.sequence).map_err(|_| ControlError::Corrupt { column: "sequence" })?)
-    .bind(entry.topic)
-    .bind(entry.key)
-    .bind(entry.payload)
-    .bind(now.0)
-    .execute(&mut **tx)
-    .attempt("append to the outbox")
-    .await?;
+    append_all(tx, vec![entry], now).await
+}
+
+/// Appends changes under the numbers that [`take_sequences`] gave this transaction. Many go in one
+/// statement: meanwhile all other writers wait.
+pub(crate) async fn append_all(
+    tx: &mut WriteTransaction,
+    entries: Vec<OutboxEntry>,
+    now: TimestampMs,
+) -> Result<(), ControlError> {
+    let mut entries = entries.into_iter().peekable();
+    while entries.peek().is_some() {
+        let chunk: Vec<OutboxEntry> = entries.by_ref().take(MAX_ENTRIES_PER_INSERT).collect();
+        let mut insert = sqlx::query(AssertSqlSafe(insert_of(chunk.len()))).bind(now.0);
+        for entry in chunk {
+            let sequence = i64::try_from(entry.sequence);
+            insert = insert
+                .bind(sequence.map_err(|_| ControlError::Corrupt { column: "sequence" })?)
+                .bind(entry.topic)
+                .bind(entry.key)
+                .bind(entry.payload);
+        }
+        insert.execute(&mut **tx).attempt("append to the outbox").await?;
+    }
     Ok(())
+}
+
+/// The statement that inserts this many rows: `$1` is their time, then come four values of each.
+fn insert_of(num_rows: usize) -> String {
+    let row = |index: usize| {
+        let first = 4 * index + 2;
+        format!("(${first}, ${}, ${}, ${}, $1)", first + 1, first + 2, first + 3)
+    };
+    let rows = (0..num_rows).map(row).collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO outbox (sequence, topic, record_key, payload, created_at) VALUES {rows}")
 }
 
 fn decode(row: &AnyRow) -> Result<OutboxEntry, ControlError> {

@@ -48,6 +48,11 @@ pub(crate) fn stored_id(id: Uuid) -> String {
     id.hyphenated().to_string()
 }
 
+/// Writes JSON that a column holds as text.
+pub(crate) fn json(value: &impl serde::Serialize, column: &'static str) -> Result<String, ControlError> {
+    serde_json::to_string(value).map_err(|_| ControlError::Corrupt { column })
+}
+
 /// Tells whether a store can hold the text: Postgres has none with the character NUL. One that
 /// cannot be held is not found either.
 pub(crate) fn is_storable(text: &str) -> bool {

@@ -1,12 +1,14 @@
 //! Sign-in and sessions (decision 5 of the contract, keys-orgs-auth §3.2).
 
+mod active_org;
+
 use schemas::access::{Role, Tier};
 use schemas::id::{OrgId, UserId};
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;
 
+use crate::email;
 use crate::error::{Attempt, ControlError};
-use crate::orgs::effective_tier;
 use crate::password;
 use crate::pools;
 use crate::row::{self, stored_id};
@@ -15,20 +17,6 @@ use crate::store::ControlStore;
 
 /// How long a session lasts: 30 days, in milliseconds, however much it is used.
 const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
-const MAX_EMAIL_CHARS: usize = 254;
-
-const RESOLVE: &str = "
-    SELECT t.user_id, t.org_id, m.role, s.tier, s.status
-    FROM sessions t
-    LEFT JOIN memberships m ON m.org_id = t.org_id AND m.user_id = t.user_id
-    LEFT JOIN subscriptions s ON s.org_id = t.org_id
-    WHERE t.token_hash = $1 AND t.expires_at > $2";
-
-const OLDEST_MEMBERSHIP: &str = "
-    SELECT m.user_id, m.org_id, m.role, s.tier, s.status
-    FROM memberships m
-    LEFT JOIN subscriptions s ON s.org_id = m.org_id
-    WHERE m.user_id = $1 ORDER BY m.created_at, m.org_id LIMIT 1";
 
 /// Who a session speaks for, as of now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +25,7 @@ pub struct Session {
     pub user_id: UserId,
     /// The active organization.
     pub org_id: OrgId,
-    /// The user's role there. None passes no check: the user is in no organization any more, or
-    /// the stored role is not one of the four.
+    /// The user's role there. None passes no check: the stored role is not one of the four.
     pub role: Option<Role>,
     /// The organization's effective tier.
     pub tier: Tier,
@@ -51,7 +38,7 @@ impl ControlStore {
     /// # Errors
     /// [`ControlError::Database`] and [`ControlError::Corrupt`] when the answer is not known.
     pub async fn authenticate(&self, email: &str, password: &str) -> Result<Option<UserId>, ControlError> {
-        let account = self.find_account(&lookup_form(email)).await?;
+        let account = self.find_account(&email::lookup_form(email)).await?;
         let stored = match &account {
             Some(row) => row::optional_text(row, "password_hash")?,
             None => None,
@@ -81,7 +68,7 @@ impl ControlStore {
     /// when there is no such user.
     pub async fn set_password(&self, email: &str, password: &str) -> Result<UserId, ControlError> {
         password::validate(password)?;
-        let email = lookup_form(email);
+        let email = email::lookup_form(email);
         if !row::is_storable(&email) {
             return Err(ControlError::NotFound("user"));
         }
@@ -134,31 +121,6 @@ impl ControlStore {
         Ok(token)
     }
 
-    /// Returns the session with this token, unless it is unknown or has run out. Role and tier are
-    /// read anew each time. A user who has left the session's organization gets the one they
-    /// joined first instead; one who is in none gets no role.
-    ///
-    /// # Errors
-    /// [`ControlError::Database`] when the answer is not known.
-    pub async fn resolve_session(&self, token: &str) -> Result<Option<Session>, ControlError> {
-        let stored = sqlx::query(RESOLVE)
-            .bind(SecretHash::of(token).to_hex())
-            .bind(TimestampMs::now().0)
-            .fetch_optional(self.reads())
-            .attempt("look a session up")
-            .await?;
-        let Some(stored) = stored else { return Ok(None) };
-        if row::optional_text(&stored, "role")?.is_some() {
-            return decode(&stored).map(Some);
-        }
-        let other = sqlx::query(OLDEST_MEMBERSHIP)
-            .bind(row::text(&stored, "user_id")?)
-            .fetch_optional(self.reads())
-            .attempt("read a user's organizations")
-            .await?;
-        decode(other.as_ref().unwrap_or(&stored)).map(Some)
-    }
-
     /// Ends the session with this token. An unknown one is no error.
     ///
     /// # Errors
@@ -171,57 +133,5 @@ impl ControlStore {
             .attempt("end a session")
             .await?;
         pools::commit(tx).await
-    }
-}
-
-fn decode(row: &AnyRow) -> Result<Session, ControlError> {
-    Ok(Session {
-        user_id: UserId(row::uuid(row, "user_id")?),
-        org_id: OrgId(row::uuid(row, "org_id")?),
-        role: row::optional_text(row, "role")?.as_deref().and_then(Role::parse),
-        tier: effective_tier(row)?,
-    })
-}
-
-/// Returns the address as it would be stored, whether it can be one or not.
-fn lookup_form(email: &str) -> String {
-    email.trim().to_lowercase()
-}
-
-/// Returns the address trimmed and in lower case, its stored form.
-///
-/// # Errors
-/// [`ControlError::Invalid`] when it cannot be an address. Whether it receives mail is not checked.
-pub(crate) fn normalize_email(email: &str) -> Result<String, ControlError> {
-    let email = lookup_form(email);
-    let has_two_parts = email
-        .rsplit_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    let is_clean = !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    if !has_two_parts || !is_clean || email.chars().count() > MAX_EMAIL_CHARS {
-        return Err(ControlError::Invalid(
-            "an e-mail address must look like name@example.com",
-        ));
-    }
-    Ok(email)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_normalized_or_refused() {
-        assert_eq!(normalize_email(" Ada@Example.COM ").unwrap(), "ada@example.com");
-        for bad in [
-            "",
-            "ada",
-            "@example.com",
-            "ada@",
-            "a da@example.com",
-            "ada@exa\0mple.com",
-        ] {
-            assert!(normalize_email(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -244,6 +244,9 @@ impl From<ControlError> for ApiError {
             ControlError::Conflict(message) => Self::new(ErrorCode::Conflict, message),
             ControlError::NotFound(what) => Self::not_found(format!("{what} not found")),
             ControlError::Invalid(message) => Self::new(ErrorCode::ValidationError, message),
+            ControlError::Forbidden(message) => Self::forbidden(message),
+            ControlError::LimitExceeded(message) => Self::new(ErrorCode::LimitExceeded, message),
+            ControlError::Expired(what) => Self::new(ErrorCode::Expired, format!("{what} has expired")),
             failure @ (ControlError::Database { .. }
             | ControlError::Corrupt { .. }
             | ControlError::UnknownUrl

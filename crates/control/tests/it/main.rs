@@ -3,14 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod api_key_limits;
+mod api_keys;
 mod bootstrap;
 mod latency;
 mod mappings;
+mod members;
+mod members_race;
 mod opening;
+mod org_changes;
 mod orgs;
 mod outbox;
+mod personal_orgs;
 mod postgres;
 mod services;
 mod sessions;
 mod sqlite;
 mod support;
+mod users;

@@ -41,7 +41,7 @@ async fn processes_migrate_bootstrap_and_write_at_once(test: TestStore) {
         assert!(status.unwrap().success());
     }
     for (count, expected) in [
-        ("SELECT COUNT(*) FROM schema_migrations", 1),
+        ("SELECT COUNT(*) FROM schema_migrations", 2),
         ("SELECT COUNT(*) FROM users", 1),
         ("SELECT COUNT(DISTINCT slug) FROM orgs", NUM_CHILDREN),
         (

@@ -14,7 +14,6 @@ store_tests! {
     a_new_password_ends_all_sessions
     a_session_lives_until_it_is_deleted_or_runs_out
     role_and_tier_are_read_anew_each_time
-    who_left_the_organization_gets_the_oldest_other_one
     a_session_needs_a_user_and_an_organization
 }
 
@@ -166,37 +165,6 @@ async fn role_and_tier_are_read_anew_each_time(test: TestStore) {
             "{change}"
         );
     }
-}
-
-async fn who_left_the_organization_gets_the_oldest_other_one(test: TestStore) {
-    let mut orgs = Vec::new();
-    let mut user = None;
-    for (name, joined) in [("Newest", 300), ("Oldest", 100), ("Middle", 200)] {
-        let made = test.bootstrap(name, "owner@globex.example").await;
-        let id = made.org_id.0;
-        test.sql(&format!(
-            "UPDATE memberships SET created_at = {joined} WHERE org_id = '{id}'"
-        ))
-        .await;
-        orgs.push(made.org_id);
-        user = Some(made.user_id);
-    }
-    let user = user.unwrap();
-    let token = test.store.create_session(user, orgs[0]).await.unwrap();
-    test.sql(&format!("DELETE FROM memberships WHERE org_id = '{}'", orgs[0].0))
-        .await;
-    let session = test.store.resolve_session(token.expose()).await.unwrap().unwrap();
-    assert_eq!(
-        (session.user_id, session.org_id, session.role),
-        (user, orgs[1], Some(Role::Owner))
-    );
-
-    test.sql("DELETE FROM memberships").await;
-    let session = test.store.resolve_session(token.expose()).await.unwrap().unwrap();
-    assert_eq!(
-        (session.user_id, session.org_id, session.role),
-        (user, orgs[0], None)
-    );
 }
 
 async fn a_session_needs_a_user_and_an_organization(test: TestStore) {

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::sync::Once;
 
 use marginstream_control::{BootstrapRequest, Bootstrapped, ControlStore};
-use schemas::access::Tier;
-use schemas::id::OrgId;
+use schemas::access::{Role, Tier};
+use schemas::id::{OrgId, UserId};
+use schemas::mapping::MatchType;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection, Row};
 use tempfile::TempDir;
@@ -91,14 +92,52 @@ impl TestStore {
         self.bootstrap("Globex", "owner@globex.example").await.org_id
     }
 
-    /// Runs statements that the store has no method for.
-    pub(crate) async fn sql(&self, sql: &str) {
-        let pool = self.raw().await;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
-            .execute(&pool)
+    /// Makes a user who is a member with this role.
+    pub(crate) async fn member(&self, org: OrgId, email: &str, role: Role) -> UserId {
+        let user = self.user(email).await;
+        self.store.add_member(org, user, role).await.unwrap();
+        user
+    }
+
+    /// Makes a user who is in no organization, without a password, since hashing one takes long.
+    pub(crate) async fn user(&self, email: &str) -> UserId {
+        let user = UserId::random();
+        self.sql(&format!(
+            "INSERT INTO users (id, email, created_at) VALUES ('{}', '{email}', 1)",
+            user.0
+        ))
+        .await;
+        user
+    }
+
+    /// Gives the organization a row in each table that has rows of organizations.
+    pub(crate) async fn fill(&self, org: OrgId, user: UserId) {
+        self.store.create_session(user, org).await.unwrap();
+        self.store.set_setting(org, "name", "value").await.unwrap();
+        self.store
+            .upsert_mapping(org, "cus_1", "customer", "globex", MatchType::Auto)
             .await
             .unwrap();
-        pool.close().await;
+        let (org, user) = (org.0, user.0);
+        let id = Uuid::new_v4();
+        self.sql(&format!(
+            "INSERT INTO org_secrets (org_id, name, sealed) VALUES ('{org}', 'stripe', 'v1:');
+             INSERT INTO invitations (id, org_id, email, role, status, token_hash, token_prefix, invited_by,
+                                      expires_at, created_at)
+             VALUES ('{id}', '{org}', 'a@b.example', 'member', 'pending', '{id}', 'ns_inv_', '{user}', 1, 1);
+             INSERT INTO audit_log (id, org_id, actor_id, action, resource_type, created_at)
+             VALUES ('{id}', '{org}', '{user}', 'org.created', 'org', 1)"
+        ))
+        .await;
+    }
+
+    /// Runs statements that the store has no method for.
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.try_sql(sql).await.unwrap();
+    }
+
+    pub(crate) async fn try_sql(&self, sql: &str) -> Result<(), sqlx::Error> {
+        self.place.try_sql(sql).await
     }
 
     /// The one number that a query gives.
@@ -139,12 +178,7 @@ impl TestStore {
     }
 
     async fn raw(&self) -> AnyPool {
-        sqlx::any::install_default_drivers();
-        let url = match &self.place {
-            Place::Directory(directory) => format!("sqlite://{}", file(directory).display()),
-            Place::Database(database) => database.url(),
-        };
-        AnyPool::connect(&url).await.unwrap()
+        self.place.raw().await
     }
 }
 
@@ -168,6 +202,28 @@ impl Place {
             Self::Directory(directory) => format!("sqlite:{}", file(directory).display()),
             Self::Database(database) => database.url(),
         }
+    }
+
+    /// Runs statements, before a store is opened here too.
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.try_sql(sql).await.unwrap();
+    }
+
+    async fn try_sql(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let pool = self.raw().await;
+        let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
+        let done = statements.execute(&pool).await;
+        pool.close().await;
+        done.map(drop)
+    }
+
+    async fn raw(&self) -> AnyPool {
+        sqlx::any::install_default_drivers();
+        let url = match self {
+            Self::Directory(directory) => format!("sqlite://{}?mode=rwc", file(directory).display()),
+            Self::Database(database) => database.url(),
+        };
+        AnyPool::connect(&url).await.unwrap()
     }
 }
 

@@ -41,6 +41,8 @@ pub enum ErrorCode {
     StaleAction,
     /// The action's time is over.
     ActionExpired,
+    /// The invitation's time is over.
+    Expired,
     /// The body is over 1 MiB.
     PayloadTooLarge,
     /// The content type is not JSON.
@@ -92,6 +94,8 @@ impl ErrorCode {
             Self::InvalidActionTransition => ("invalid_action_transition", StatusCode::CONFLICT),
             Self::StaleAction => ("stale_action", StatusCode::CONFLICT),
             Self::ActionExpired => ("action_expired", StatusCode::CONFLICT),
+            // It was there and will not come back, so not 404.
+            Self::Expired => ("expired", StatusCode::GONE),
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::RateLimitExceeded => ("rate_limit_exceeded", StatusCode::TOO_MANY_REQUESTS),
