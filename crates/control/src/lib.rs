@@ -1,8 +1,9 @@
 //! The control store: what needs uniqueness and transactions (architecture §5).
 //!
-//! Organizations, users, memberships, API keys, sessions, settings, customer mappings, and the
-//! outbox that carries changes to the warehouse's dimension tables. In a SQLite file or a Postgres
-//! database: every statement keeps to the SQL and the types that both take.
+//! Organizations, users, memberships, invitations, API keys, sessions, settings, the audit log,
+//! customer mappings, and the outbox that carries changes to the warehouse's dimension tables.
+//! In a SQLite file or a Postgres database: every statement keeps to the SQL and the types that
+//! both take.
 //!
 //! Reads go through a pool of read-only connections. A write is a transaction that takes the
 //! store's one write lock when it begins: SQLite's by `BEGIN IMMEDIATE`, in Postgres an advisory
@@ -11,9 +12,11 @@
 //! seconds. A read that starts after a write was acknowledged sees it, on every connection.
 
 mod api_keys;
+mod audit;
 mod bootstrap;
 mod email;
 mod error;
+mod invitations;
 mod limits;
 mod mapping_list;
 mod mappings;
@@ -36,14 +39,16 @@ mod subscriptions;
 mod users;
 
 pub use api_keys::{ApiKey, ApiKeyDraft, ApiKeyPatch, CURRENT_API_VERSION, ResolvedApiKey};
+pub use audit::{AuditDraft, AuditEvent};
 pub use bootstrap::{BootstrapRequest, Bootstrapped};
 pub use error::ControlError;
+pub use invitations::{Invitation, InvitationStatus};
 pub use members::Member;
 pub use metrics::METRICS;
 pub use orgs::{Org, OrgOfUser};
 pub use outbox::{DIMENSIONS, OutboxEntry};
 pub use password::MIN_PASSWORD_CHARS;
-pub use secret::{ApiKeySecret, GeneratedPassword, SecretHash, SessionToken};
+pub use secret::{ApiKeySecret, GeneratedPassword, InvitationToken, SecretHash, SessionToken};
 pub use sessions::Session;
 pub use store::ControlStore;
 pub use users::User;

@@ -10,6 +10,10 @@ use crate::error::ControlError;
 const API_KEY_PREFIX: &str = "ns_live_sk_";
 /// Length of the displayable start of an API key's secret, in characters.
 const DISPLAY_PREFIX_CHARS: usize = 19;
+/// What every invitation's token starts with.
+const INVITATION_PREFIX: &str = "ns_inv_";
+/// Length of the displayable start of an invitation's token, in characters.
+const INVITATION_DISPLAY_CHARS: usize = 15;
 /// 32 letters and digits that people do not confuse, so that 5 random bits choose one evenly.
 const READABLE: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// A generated password: groups of characters joined by hyphens, 120 random bits in all.
@@ -49,6 +53,11 @@ secret_text!(
     SessionToken
 );
 secret_text!(
+    /// An invitation's token: `ns_inv_` and 48 lower-case hex digits of 24 random bytes. Shown
+    /// once, when the invitation is made; only its [`SecretHash`] is stored.
+    InvitationToken
+);
+secret_text!(
     /// A password made for a person to read and type: 24 unambiguous letters and digits in
     /// four groups joined by hyphens (120 random bits).
     GeneratedPassword
@@ -69,6 +78,21 @@ impl ApiKeySecret {
 impl SessionToken {
     pub(crate) fn generate() -> Result<Self, ControlError> {
         Ok(Self(hex(&random_bytes::<32>()?)))
+    }
+}
+
+impl InvitationToken {
+    pub(crate) fn generate() -> Result<Self, ControlError> {
+        Ok(Self(format!(
+            "{INVITATION_PREFIX}{}",
+            hex(&random_bytes::<24>()?)
+        )))
+    }
+
+    /// Returns the start that may be shown and stored: 15 characters.
+    #[must_use]
+    pub fn display_prefix(&self) -> &str {
+        self.0.get(..INVITATION_DISPLAY_CHARS).unwrap_or_default()
     }
 }
 
@@ -140,6 +164,20 @@ mod tests {
     }
 
     #[test]
+    fn an_invitations_token_has_its_form() {
+        let token = InvitationToken::generate().unwrap();
+        let digits = token.expose().strip_prefix("ns_inv_").unwrap();
+        assert_eq!(token.expose().len(), 55);
+        assert!(
+            digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        );
+        assert_eq!(token.display_prefix(), &token.expose()[..15]);
+        assert_ne!(token, InvitationToken::generate().unwrap());
+    }
+
+    #[test]
     fn a_generated_password_is_long_and_readable() {
         let password = GeneratedPassword::generate().unwrap();
         assert_eq!(password.expose().len(), 27);
@@ -164,14 +202,12 @@ mod tests {
     fn debug_never_prints_a_secret() {
         let key = ApiKeySecret::generate().unwrap();
         let token = SessionToken::generate().unwrap();
+        let invitation = InvitationToken::generate().unwrap();
         let password = GeneratedPassword::generate().unwrap();
-        let printed = format!(
-            "{key:?} {token:?} {password:?} {:?}",
-            SecretHash::of(key.expose())
-        );
+        let hash = SecretHash::of(key.expose());
         assert_eq!(
-            printed,
-            "ApiKeySecret(..) SessionToken(..) GeneratedPassword(..) SecretHash(..)"
+            format!("{key:?} {token:?} {invitation:?} {password:?} {hash:?}"),
+            "ApiKeySecret(..) SessionToken(..) InvitationToken(..) GeneratedPassword(..) SecretHash(..)"
         );
     }
 }

@@ -96,6 +96,20 @@ fn decode(row: &AnyRow) -> Result<User, ControlError> {
     })
 }
 
+/// Returns the user's address in its stored form, if there is such a user.
+pub(crate) async fn email_of(
+    tx: &mut WriteTransaction,
+    user: UserId,
+) -> Result<Option<String>, ControlError> {
+    sqlx::query(FIND_EMAIL)
+        .bind(stored_id(user.0))
+        .fetch_optional(&mut **tx)
+        .attempt("read a user's address")
+        .await?
+        .map(|row| row::text(&row, "email"))
+        .transpose()
+}
+
 /// Returns the user with this address in its stored form.
 pub(crate) async fn find(tx: &mut WriteTransaction, email: &str) -> Result<Option<UserId>, ControlError> {
     sqlx::query(FIND_BY_EMAIL)

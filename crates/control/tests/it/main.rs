@@ -5,7 +5,10 @@
 
 mod api_key_limits;
 mod api_keys;
+mod audit;
 mod bootstrap;
+mod invitation_acceptance;
+mod invitations;
 mod latency;
 mod mappings;
 mod members;

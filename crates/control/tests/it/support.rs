@@ -110,6 +110,11 @@ impl TestStore {
         user
     }
 
+    /// Lets the time of all invitations be over.
+    pub(crate) async fn expire_invitations(&self) {
+        self.sql("UPDATE invitations SET expires_at = 1").await;
+    }
+
     /// Gives the organization a row in each table that has rows of organizations.
     pub(crate) async fn fill(&self, org: OrgId, user: UserId) {
         self.store.create_session(user, org).await.unwrap();
