@@ -1,5 +1,7 @@
 //! Users.
 
+mod external;
+
 use schemas::id::UserId;
 use schemas::time::TimestampMs;
 use sqlx::any::AnyRow;

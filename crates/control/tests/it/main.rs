@@ -7,6 +7,7 @@ mod api_key_limits;
 mod api_keys;
 mod audit;
 mod bootstrap;
+mod external_users;
 mod invitation_acceptance;
 mod invitations;
 mod latency;
