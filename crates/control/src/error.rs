@@ -1,5 +1,6 @@
 //! What can go wrong in the control store.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,20 @@ pub enum ControlError {
     Corrupt {
         /// The column's name.
         column: &'static str,
+    },
+    /// A line of the key file is not a key.
+    #[error("line {line} of the key file is not a key: {problem}")]
+    KeyFile {
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it, without what stands there.
+        problem: &'static str,
+    },
+    /// A secret is sealed under a key that the key file lacks.
+    #[error("a secret is sealed under key version {version}, which the key file does not have")]
+    MissingKey {
+        /// The key's version.
+        version: NonZeroU32,
     },
     /// The URL names no store that this crate knows.
     #[error("a control store is sqlite:<path> or postgres://..., and sqlite::memory: is not supported")]
@@ -97,6 +112,8 @@ impl ControlError {
             | Self::LimitExceeded(_)
             | Self::Expired(_)
             | Self::Corrupt { .. }
+            | Self::KeyFile { .. }
+            | Self::MissingKey { .. }
             | Self::UnknownUrl
             | Self::Open { .. }
             | Self::NewerSchema { .. }

@@ -1,9 +1,9 @@
 //! The control store: what needs uniqueness and transactions (architecture §5).
 //!
-//! Organizations, users, memberships, invitations, API keys, sessions, settings, the audit log,
-//! customer mappings, and the outbox that carries changes to the warehouse's dimension tables.
-//! In a SQLite file or a Postgres database: every statement keeps to the SQL and the types that
-//! both take.
+//! Organizations, users, memberships, invitations, API keys, sessions, settings, sealed secrets, the
+//! audit log, customer mappings, and the outbox that carries changes to the warehouse's dimension
+//! tables. In a SQLite file or a Postgres database: every statement keeps to the SQL and the types
+//! that both take.
 //!
 //! Reads go through a pool of read-only connections. A write is a transaction that takes the
 //! store's one write lock when it begins: SQLite's by `BEGIN IMMEDIATE`, in Postgres an advisory
@@ -23,6 +23,7 @@ mod mappings;
 mod members;
 mod metrics;
 mod migrations;
+mod org_secrets;
 mod orgs;
 mod outbox;
 mod page;
@@ -30,6 +31,7 @@ mod password;
 mod pools;
 mod postgres;
 mod row;
+mod sealed;
 mod secret;
 mod sessions;
 mod settings;
@@ -45,10 +47,14 @@ pub use error::ControlError;
 pub use invitations::{Invitation, InvitationStatus};
 pub use members::Member;
 pub use metrics::METRICS;
+pub use org_secrets::RotationReport;
 pub use orgs::{Org, OrgOfUser};
 pub use outbox::{DIMENSIONS, OutboxEntry};
 pub use password::MIN_PASSWORD_CHARS;
-pub use secret::{ApiKeySecret, GeneratedPassword, InvitationToken, SecretHash, SessionToken};
+pub use sealed::Keyring;
+pub use secret::{
+    ApiKeySecret, GeneratedPassword, InvitationToken, OpenedSecret, SealingKey, SecretHash, SessionToken,
+};
 pub use sessions::Session;
 pub use store::ControlStore;
 pub use users::User;

@@ -63,6 +63,27 @@ secret_text!(
     GeneratedPassword
 );
 
+secret_text!(
+    /// A line of the file that holds the keys of a [`Keyring`](crate::Keyring), with a key.
+    SealingKey
+);
+secret_text!(
+    /// A secret that was stored sealed, in clear.
+    OpenedSecret
+);
+
+impl SealingKey {
+    pub(crate) fn of(line: String) -> Self {
+        Self(line)
+    }
+}
+
+impl OpenedSecret {
+    pub(crate) fn of(plaintext: String) -> Self {
+        Self(plaintext)
+    }
+}
+
 impl ApiKeySecret {
     pub(crate) fn generate() -> Result<Self, ControlError> {
         Ok(Self(format!("{API_KEY_PREFIX}{}", hex(&random_bytes::<16>()?))))
@@ -130,7 +151,7 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-fn random_bytes<const N: usize>() -> Result<[u8; N], ControlError> {
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], ControlError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(ControlError::Random)?;
     Ok(bytes)

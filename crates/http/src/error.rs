@@ -249,6 +249,8 @@ impl From<ControlError> for ApiError {
             ControlError::Expired(what) => Self::new(ErrorCode::Expired, format!("{what} has expired")),
             failure @ (ControlError::Database { .. }
             | ControlError::Corrupt { .. }
+            | ControlError::KeyFile { .. }
+            | ControlError::MissingKey { .. }
             | ControlError::UnknownUrl
             | ControlError::Open { .. }
             | ControlError::NewerSchema { .. }

@@ -16,6 +16,7 @@ mod members;
 mod members_race;
 mod opening;
 mod org_changes;
+mod org_secrets;
 mod orgs;
 mod outbox;
 mod personal_orgs;
