@@ -7,6 +7,7 @@ mod alone;
 mod batch;
 pub mod completeness;
 mod dead_letter;
+mod dead_letter_limit;
 pub mod dead_letters;
 mod dedupe;
 mod error;
@@ -26,9 +27,11 @@ mod stats;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dead_letter_limit::DeadLetterLimit;
 use event_log::{EventLog, TopicPartition};
 use known_events::KnownEvents;
 use schedule::Schedule;
@@ -61,6 +64,8 @@ pub struct ProcessorConfig {
     pub num_partitions: u32,
     /// Time between two comparisons of roll-ups and raw rows ([`reconcile::run_beside`]); none: never.
     pub reconcile_every: Option<Duration>,
+    /// Bytes of table `dead_letters`, before compression, above which its oldest rows go; none: no limit.
+    pub dead_letters_max_bytes: Option<NonZeroU64>,
     /// Whether a stop first counts all that the log holds by then.
     pub drains_at_stop: bool,
 }
@@ -73,6 +78,7 @@ impl Default for ProcessorConfig {
             max_batch_age: Duration::from_millis(200),
             num_partitions: 1,
             reconcile_every: None,
+            dead_letters_max_bytes: None,
             drains_at_stop: true,
         }
     }
@@ -172,10 +178,16 @@ impl Processor {
             every: self.config.reconcile_every,
             progress: self.progress(),
         };
+        let dead_letters = DeadLetterLimit {
+            warehouse: self.warehouse.clone(),
+            max_bytes: self.config.dead_letters_max_bytes,
+            progress: self.progress(),
+        };
         tokio::select! {
             outcome = members::run(self, Arc::from(member), shutdown) => outcome,
             never = following => match never {},
             never = schedule.follow() => match never {},
+            never = dead_letters.follow() => match never {},
         }
     }
 }

@@ -105,6 +105,16 @@ pub(crate) const COMPLETE_TO: Metric = Metric::gauge(
     &[],
     "All that the log took before this instant was counted at the last scheduled comparison, seconds since 1970 UTC",
 );
+pub(crate) const DEAD_LETTERS_BYTES: Metric = Metric::gauge(
+    "marginstream_processor_dead_letters_table_bytes",
+    &[],
+    "Size of table dead_letters before compression, as the owner of the first partition last saw it",
+);
+pub(crate) const DEAD_LETTERS_DROPPED: Metric = Metric::counter(
+    "marginstream_processor_dead_letters_dropped_rows_total",
+    &[],
+    "Oldest rows of table dead_letters that were deleted because it was over its limit",
+);
 pub(crate) const OWNED: Metric = Metric::gauge(
     "marginstream_processor_owned_partitions",
     &[],
@@ -130,6 +140,8 @@ pub const METRICS: &[Metric] = &[
     RECONCILE_DIFFERENCES,
     RECONCILED_AT,
     COMPLETE_TO,
+    DEAD_LETTERS_BYTES,
+    DEAD_LETTERS_DROPPED,
     OWNED,
 ];
 

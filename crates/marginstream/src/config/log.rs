@@ -1,5 +1,6 @@
 //! The event log and the processor's batches.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl EventLogConfig {
             retention: None,
             waits_for_groups: true,
         };
-        // Nobody here consumes it, so a limit alone decides; the table keeps all.
+        // Nobody here consumes it, so a limit alone decides; the table has one of its own.
         let dead_letters = TopicSpec {
             retention_bytes: Some(DEAD_LETTERS_RETENTION_BYTES),
             waits_for_groups: false,
@@ -124,6 +125,11 @@ pub struct BatchConfig {
     /// result stands in the metrics and, where they differ, in an error line. 0: never.
     #[arg(long, env = "MARGINSTREAM_RECONCILE_EVERY_MINS", value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=10_080))]
     pub reconcile_every_mins: u64,
+
+    /// Bytes of dead letters that the warehouse keeps, before compression. When there are more, the oldest
+    /// go, whether they were sent again or not, until three quarters are left. 0: all stay.
+    #[arg(long, env = "MARGINSTREAM_DEAD_LETTERS_MAX_BYTES", value_name = "BYTES", default_value_t = DEAD_LETTERS_RETENTION_BYTES)]
+    pub dead_letters_max_bytes: u64,
 }
 
 impl BatchConfig {
@@ -136,8 +142,25 @@ impl BatchConfig {
             max_batch_age: Duration::from_millis(self.batch_max_age_ms),
             reconcile_every: (self.reconcile_every_mins > 0)
                 .then(|| Duration::from_secs(self.reconcile_every_mins * 60)),
+            dead_letters_max_bytes: NonZeroU64::new(self.dead_letters_max_bytes),
             group: Self::GROUP.to_owned(),
             ..ProcessorConfig::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn table_and_topic_keep_as_many_dead_letters_unless_0_lifts_the_limit() {
+        let root = std::path::PathBuf::from("unused");
+        let mut batch = Config::on_free_ports(root).unwrap().batch;
+        let limit = |batch: &BatchConfig| batch.processor().dead_letters_max_bytes.map(NonZeroU64::get);
+        assert_eq!(limit(&batch), Some(DEAD_LETTERS_RETENTION_BYTES));
+        batch.dead_letters_max_bytes = 0;
+        assert_eq!(limit(&batch), None);
     }
 }

@@ -53,6 +53,7 @@ pub(crate) async fn drain(
         num_partitions: layout::num_partitions(&*log, &warehouse).await?,
         drains_at_stop: false,
         reconcile_every: None,
+        dead_letters_max_bytes: None,
         ..batch.processor()
     };
     let ends = ends(&*log, &config.group).await?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use warehouse::Warehouse;
 
 use crate::clickhouse::{self, ClickHouse};
-use crate::config::Config;
+use crate::config::{BatchConfig, Config};
 use crate::error::CommandError;
 use crate::storage::Storage;
 use crate::tasks::{Part, Tasks};
@@ -45,7 +45,12 @@ impl Engine {
 
     async fn drain(&mut self, storage: &Storage) -> Result<(), CommandError> {
         clickhouse::migrate(&self.warehouse).await?;
-        let processor = storage.processor(&self.config.batch, &self.warehouse).await?;
+        // What is kept is for the server's settings to decide.
+        let batch = BatchConfig {
+            dead_letters_max_bytes: 0,
+            ..self.config.batch.clone()
+        };
+        let processor = storage.processor(&batch, &self.warehouse).await?;
         super::start_processor(storage, &mut self.tasks, processor).await?;
         self.tasks
             .stop(Part::Processor, self.config.http.drain_deadline())

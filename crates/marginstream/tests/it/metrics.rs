@@ -15,14 +15,14 @@ use crate::server::Site;
 type Labels = BTreeMap<String, String>;
 
 /// What a server shows, read by the rules of the text format 0.0.4.
-struct Scrape {
+pub(crate) struct Scrape {
     help: BTreeMap<String, String>,
     kinds: BTreeMap<String, String>,
     samples: Vec<(String, Labels, f64)>,
 }
 
 impl Scrape {
-    fn of(site: &Site) -> Self {
+    pub(crate) fn of(site: &Site) -> Self {
         let answer = http::send(site.listen, "GET", "/metrics", &[], b"")
             .unwrap()
             .expect(200);
@@ -66,7 +66,7 @@ impl Scrape {
     }
 
     /// The sum over all series that have these labels.
-    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let has = |known: &Labels| {
             labels
                 .iter()

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::Deployment;
 use crate::events::{event, lines};
+use crate::metrics::Scrape;
 use crate::oracle::Oracle;
 use crate::records::record_value;
 use crate::server::{Site, marginstream, run};
@@ -183,6 +184,62 @@ fn dead_letters_are_listed_shown_and_sent_again() {
     let again = site.command(&["dead-letters", "redrive", "cost-events:0:7:0"], &[]);
     assert!(String::from_utf8_lossy(&again.stdout).starts_with("0 dead letters"));
     site.assert_reconciled();
+}
+
+/// Lists an event's copy with other content, and fills the table beyond what may stay with older rows.
+#[test]
+fn the_oldest_dead_letters_go_where_there_are_too_many() {
+    const MAX_BYTES: u64 = 1 << 20;
+    let site = Site::started();
+    let (first, mut copy) = (event("kept", 1), event("kept", 1));
+    site.post_event(&first).unwrap().expect(201);
+    copy["costMicrodollars"] = json!(4_000_000);
+    site.post_event(&copy).unwrap().expect(200);
+    let count = |of: &str| -> u64 {
+        let query = format!("SELECT toUInt64(count()) AS n FROM dead_letters WHERE {of}");
+        site.sql(&query)[0]["n"].as_u64().unwrap()
+    };
+    wait_until(&site, || count("reason = 'idempotency_conflict'") == 1);
+    service_sql(
+        &site,
+        "INSERT INTO dead_letters (topic, log_partition, log_offset, row_index, reason, detail, raw, received_at) \
+         SELECT 'cost-events', 0, 1000 - number, 0, 'undecodable', 'of old', randomString(10000), \
+             now64(3) - INTERVAL 1 DAY + toIntervalMillisecond(number) FROM numbers(200)",
+    );
+    // The default limit is far away.
+    let dropped = |scrape: &Scrape| scrape.sum("marginstream_processor_dead_letters_dropped_rows_total", &[]);
+    let bytes = |scrape: &Scrape| scrape.sum("marginstream_processor_dead_letters_table_bytes", &[]);
+    site.stop();
+    site.start(&[]);
+    wait_until(&site, || bytes(&Scrape::of(&site)) > MAX_BYTES);
+    assert_eq!((dropped(&Scrape::of(&site)), count("true")), (0, 201));
+    site.stop();
+
+    site.start(&[("MARGINSTREAM_DEAD_LETTERS_MAX_BYTES", &MAX_BYTES.to_string())]);
+    wait_until(&site, || (1..MAX_BYTES).contains(&bytes(&Scrape::of(&site))));
+    let kept = count("reason = 'undecodable'");
+    assert!((60..80).contains(&kept), "{kept} of 200 were kept");
+    assert_eq!(dropped(&Scrape::of(&site)), 200 - kept);
+    // Of the old ones the newest are kept, which have the lowest offsets, and what is newer than those.
+    assert_eq!(
+        count(&format!("reason = 'undecodable' AND log_offset < 801 + {kept}")),
+        kept
+    );
+    assert_eq!(count("reason = 'idempotency_conflict'"), 1);
+    assert!(
+        site.log().contains("dead letters are over their limit"),
+        "{}",
+        site.log()
+    );
+    site.assert_reconciled();
+}
+
+fn wait_until(site: &Site, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "{}", site.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 fn service_sql(site: &Site, query: &str) {
