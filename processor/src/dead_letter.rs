@@ -16,8 +16,11 @@ use schemas::id::OrgId;
 use schemas::topic;
 use uuid::Uuid;
 
-/// A longer value leaves no room for the headers within the log's limit of 16 MiB a record.
-const MAX_VALUE_BYTES: usize = (16 << 20) - (64 << 10);
+/// The log's limit of a record. What is larger came compressed, or became so when an event was written as
+/// JSON again; it could not be sent through the log again either.
+const MAX_RAW_BYTES: usize = 16 << 20;
+/// A longer value leaves no room for the headers within that limit.
+const MAX_VALUE_BYTES: usize = MAX_RAW_BYTES - (64 << 10);
 
 /// The dead letters of one batch.
 #[derive(Debug)]
@@ -45,11 +48,7 @@ impl DeadLetters {
     pub(crate) fn push_record(&mut self, record: &LogRecord, rejected: Rejected) {
         let content_type = String::from_utf8_lossy(content_type(record));
         let headers = self.headers(None, (record.offset, 0), rejected, &content_type);
-        self.rows.push(DeadLetter {
-            headers,
-            raw: record.value.clone(),
-            received_at_ms: record.timestamp_ms,
-        });
+        self.push(headers, record.value.clone(), record.timestamp_ms);
     }
 
     /// Keeps one event of a record, as a JSON record of its own.
@@ -62,9 +61,19 @@ impl DeadLetters {
         received_at_ms: i64,
     ) {
         let headers = self.headers(Some(org_id), place, rejected, topic::JSON);
+        self.push(headers, raw.into(), received_at_ms);
+    }
+
+    /// Leaves bytes out that are more than any dead letter may have.
+    fn push(&mut self, mut headers: DeadLetterHeaders, raw: Bytes, received_at_ms: i64) {
+        headers.value_omitted = raw.len() > MAX_RAW_BYTES;
+        if headers.value_omitted {
+            let detail = format!("its {} bytes are too many to keep; {}", raw.len(), headers.detail);
+            shortened(&detail).clone_into(&mut headers.detail);
+        }
         self.rows.push(DeadLetter {
+            raw: if headers.value_omitted { Bytes::new() } else { raw },
             headers,
-            raw: raw.into(),
             received_at_ms,
         });
     }
@@ -96,7 +105,7 @@ impl DeadLetters {
     /// Returns the records of topic [`topic::DEAD_LETTERS`], which has `num_partitions` partitions.
     pub(crate) fn records(&self, num_partitions: u32) -> Vec<AppendRecord> {
         let records = self.rows.iter().map(|row| {
-            let value_omitted = row.raw.len() > MAX_VALUE_BYTES;
+            let value_omitted = row.headers.value_omitted || row.raw.len() > MAX_VALUE_BYTES;
             let headers = DeadLetterHeaders {
                 value_omitted,
                 ..row.headers.clone()
@@ -186,6 +195,7 @@ fn shortened(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::AsArray;
     use schemas::reject::RejectReason;
 
     use super::*;
@@ -223,5 +233,32 @@ mod tests {
         assert_eq!((records[0].value.len(), headers[0].value_omitted), (5, false));
         assert_eq!((records[1].value.len(), headers[1].value_omitted), (0, true));
         assert_eq!(letters.rows().unwrap().num_rows(), 2);
+    }
+
+    #[test]
+    fn a_value_that_no_record_holds_is_left_out_and_its_place_kept() {
+        let mut letters = DeadLetters::new(&TopicPartition::new("cost-events", 3));
+        let rejected = |detail: &str| Rejected {
+            reason: RejectReason::IdempotencyConflict,
+            detail: detail.to_owned(),
+        };
+        let org_id = OrgId(Uuid::nil());
+        for (row_index, size) in [(0, MAX_RAW_BYTES), (1, MAX_RAW_BYTES + 1)] {
+            letters.push_event(org_id, (7, row_index), rejected("why"), vec![b'x'; size], 1);
+        }
+        let rows = letters.rows().unwrap();
+        let raw = rows.column_by_name("raw").unwrap().as_binary::<i32>();
+        assert_eq!((raw.value(0).len(), raw.value(1).len()), (MAX_RAW_BYTES, 0));
+        let detail = rows.column_by_name("detail").unwrap().as_string::<i32>();
+        assert_eq!(detail.value(0), "why");
+        assert_eq!(detail.value(1), "its 16777217 bytes are too many to keep; why");
+        for record in letters.records(1) {
+            assert!(record.value.is_empty());
+            let headers = record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), &**value));
+            assert!(DeadLetterHeaders::decode(headers).unwrap().value_omitted);
+        }
     }
 }

@@ -41,7 +41,8 @@ pub struct DeadLetterHeaders {
     pub org_id: Option<OrgId>,
     /// Content type of the value; empty where the record had none.
     pub content_type: String,
-    /// True where the value was too large for a record with these headers: the table has it.
+    /// True where the value was too large for a record with these headers: the table has it, if it is not
+    /// larger than the log lets any record be.
     pub value_omitted: bool,
 }
 
