@@ -16,11 +16,10 @@ mod routes;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::FromRef;
 use event_log::EventLog;
 use known_events::KnownEvents;
-use marginstream_http::HttpState;
+use marginstream_http::{Api, HttpState};
 use tokio::sync::watch;
 use warehouse::Warehouse;
 
@@ -79,7 +78,8 @@ impl FromRef<IngestState> for HttpState {
     }
 }
 
-/// Returns the routes, to be passed through [`marginstream_http::apply`].
-pub fn router(state: IngestState) -> Router {
-    routes::router().with_state(state)
+/// Returns the endpoints, to be passed through [`marginstream_http::apply`].
+#[must_use]
+pub fn api(state: IngestState) -> Api {
+    routes::api().with_state(state)
 }

@@ -5,6 +5,7 @@
 //! not of events. Raw events are read by the event list and by id, along the table's key.
 
 mod attribution;
+mod cost_summary;
 mod customer_mapping;
 mod health;
 mod margin_csv;
@@ -18,5 +19,5 @@ mod state;
 pub use health::warehouse_check;
 pub use margin_table::{MonthlyAmounts, build_margin_table};
 pub use metrics::METRICS;
-pub use routes::router;
+pub use routes::api;
 pub use state::QueryState;

@@ -7,6 +7,7 @@
 pub(crate) mod attribution;
 pub(crate) mod cost_events;
 pub(crate) mod margins;
+pub(crate) mod summary;
 
 use std::time::Instant;
 
@@ -76,10 +77,10 @@ fn to_stored_ms(at: TimestampMs) -> i64 {
     at.0.clamp(FIRST_TIME_MS, LAST_TIME_MS)
 }
 
-fn to_amount(sum: i128) -> Result<i64, ReadError> {
+pub(crate) fn to_amount(sum: i128) -> Result<i64, ReadError> {
     i64::try_from(sum).map_err(|_| MoneyError::Overflow.into())
 }
 
-fn to_request_count(sum: i128) -> Result<u64, ReadError> {
+pub(crate) fn to_request_count(sum: i128) -> Result<u64, ReadError> {
     u64::try_from(sum).map_err(|_| ReadError::RequestCount)
 }

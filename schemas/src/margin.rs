@@ -5,6 +5,7 @@
     clippy::as_conversions
 )]
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::money::{Microdollars, decimal, round_half_up};
@@ -33,8 +34,18 @@ impl Serialize for Percent {
     }
 }
 
+impl JsonSchema for Percent {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "In percent, rounded to two decimals.", "type": "number" })
+    }
+}
+
 /// How healthy a customer's margin is, from best to worst; the order is the severity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthTier {
     /// At least 50 %.

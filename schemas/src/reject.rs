@@ -1,5 +1,6 @@
 //! Why something was not accepted: validation issues for people, stable reasons for dead letters.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// One step of the path to a faulty member.
@@ -32,8 +33,18 @@ impl Serialize for PathItem {
     }
 }
 
+impl JsonSchema for PathItem {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PathItem".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "integer"] })
+    }
+}
+
 /// One fault of a request, as `details.issues` lists them. The path of the body itself is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Issue {
     /// Where the fault is, from the body's root.
     pub path: Vec<PathItem>,

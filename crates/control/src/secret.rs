@@ -118,7 +118,11 @@ impl InvitationToken {
 }
 
 impl GeneratedPassword {
-    pub(crate) fn generate() -> Result<Self, ControlError> {
+    /// Makes a new random one.
+    ///
+    /// # Errors
+    /// [`ControlError::Random`] when the system gives no random bytes.
+    pub fn generate() -> Result<Self, ControlError> {
         let bytes = random_bytes::<{ PASSWORD_GROUPS * PASSWORD_GROUP_CHARS }>()?;
         let groups = bytes.chunks(PASSWORD_GROUP_CHARS).map(|group| {
             let letter = |byte: &u8| char::from(READABLE[usize::from(byte % 32)]);

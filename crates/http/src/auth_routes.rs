@@ -2,77 +2,130 @@
 
 use std::num::NonZeroU32;
 
-use axum::Router;
-use axum::extract::{FromRef, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{get, post};
 use control::SessionToken;
 use schemas::access::Role;
-use schemas::id::{ApiKeyId, OrgId, UserId};
-use serde::Serialize;
-use serde_json::{Value, json};
+use schemas::api::accounts::{IntrospectionView, SessionView, Success};
+use schemas::id::OrgId;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::api::Api;
 use crate::body::read_json;
 use crate::client_ip::limit_key;
-use crate::error::{ApiError, ErrorCode, Issue};
+use crate::endpoint::{Access, Endpoint, shape_of};
+use crate::error::{ApiError, ErrorCode};
 use crate::key_auth::ApiKeyCaller;
+use crate::members::{Fault, Members, text};
 use crate::reply;
 use crate::request_context::RequestContext;
 use crate::session_auth::{SessionCaller, session_cookie, session_token};
 use crate::state::HttpState;
 
-/// Returns the routes under `/api/auth`.
-pub fn auth_router<S>() -> Router<S>
-where
-    HttpState: FromRef<S>,
-    S: Clone + Send + Sync + 'static,
-{
-    Router::new()
-        .route("/api/auth/login", post(sign_in))
-        .route("/api/auth/logout", post(sign_out))
-        .route("/api/auth/session", get(get_session))
-        .route("/api/auth/introspect", get(introspect_key))
+/// Returns the endpoints under `/api/auth`.
+pub(crate) fn auth_api() -> Api<HttpState> {
+    let sign_in = Endpoint::post(
+        "/api/auth/login",
+        Access::Public,
+        "Signs in with a password, and sets the session cookie.",
+    )
+    .json(credentials)
+    .answers_json(200, shape_of::<SessionView>())
+    .refuses(&[ErrorCode::AuthenticationRequired]);
+    let sign_out = Endpoint::post(
+        "/api/auth/logout",
+        Access::Public,
+        "Ends the session, where there is one.",
+    )
+    .answers_json(200, shape_of::<Success>());
+    let show = Endpoint::get(
+        "/api/auth/session",
+        Access::Session(Role::Viewer),
+        "Returns who is signed in, and where.",
+    )
+    .answers_json(200, shape_of::<SessionView>());
+    let switch = Endpoint::post(
+        "/api/auth/switch-org",
+        Access::Session(Role::Viewer),
+        "Makes another of the caller's organizations the active one.",
+    )
+    .json(switch_target)
+    .answers_json(200, shape_of::<SessionView>());
+    let introspect = Endpoint::get(
+        "/api/auth/introspect",
+        Access::ApiKey,
+        "Returns whose key it is.",
+    )
+    .answers_json(200, shape_of::<IntrospectionView>());
+    Api::new()
+        .endpoint(sign_in, self::sign_in)
+        .endpoint(sign_out, self::sign_out)
+        .endpoint(show, get_session)
+        .endpoint(switch, switch_org)
+        .endpoint(introspect, introspect_key)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SessionBody {
-    user_id: UserId,
-    org_id: OrgId,
-    role: Role,
+fn credentials(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "required": ["email", "password"],
+        "properties": {
+            "email": { "type": "string", "minLength": 1 },
+            "password": { "type": "string", "minLength": 1 },
+        },
+    })
 }
 
-impl SessionBody {
-    fn of(caller: SessionCaller) -> Self {
-        Self {
-            user_id: caller.user_id,
-            org_id: caller.org_id,
-            role: caller.role,
-        }
+fn switch_target(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "required": ["orgId"],
+        "properties": { "orgId": { "type": "string", "description": "Prefixed or a bare UUID." } },
+    })
+}
+
+fn view(caller: SessionCaller) -> SessionView {
+    SessionView {
+        user_id: caller.user_id,
+        org_id: caller.org_id,
+        role: caller.role,
     }
 }
 
 async fn get_session(caller: SessionCaller) -> Result<Response, ApiError> {
-    reply::json(StatusCode::OK, &SessionBody::of(caller))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyBody {
-    user_id: UserId,
-    key_id: ApiKeyId,
+    reply::json(StatusCode::OK, &view(caller))
 }
 
 async fn introspect_key(caller: ApiKeyCaller) -> Result<Response, ApiError> {
     reply::json(
         StatusCode::OK,
-        &KeyBody {
+        &IntrospectionView {
             user_id: caller.user_id(),
             key_id: caller.key_id(),
         },
     )
+}
+
+async fn switch_org(
+    State(http): State<HttpState>,
+    _caller: SessionCaller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let token = session_token(request.headers()).map(str::to_owned);
+    let token = token.ok_or_else(ApiError::no_session)?;
+    let body = read_json(request).await?;
+    let mut members = Members::of(&body)?;
+    let org = members.required("orgId", |value| {
+        OrgId::parse_lenient(text(value)?).map_err(|_| Fault::from("Expected the id of an organization"))
+    });
+    members.finish()?;
+    let org = org.ok_or_else(ApiError::not_a_member)?;
+    http.control().switch_org(&token, org).await?;
+    let caller = SessionCaller::resume(&http, &token).await?;
+    reply::json(StatusCode::OK, &view(caller))
 }
 
 async fn sign_in(
@@ -103,7 +156,7 @@ async fn sign_in(
     let token = http.control().create_session(user, org).await?;
     let caller = SessionCaller::resume(&http, token.expose()).await?;
     with_cookie(
-        reply::json(StatusCode::OK, &SessionBody::of(caller))?,
+        reply::json(StatusCode::OK, &view(caller))?,
         Some(&token),
         &http,
     )
@@ -118,7 +171,7 @@ async fn sign_out(State(http): State<HttpState>, headers: HeaderMap) -> Result<R
             .map_err(ApiError::unavailable)?;
     }
     with_cookie(
-        reply::json(StatusCode::OK, &json!({ "success": true }))?,
+        reply::json(StatusCode::OK, &Success::DONE)?,
         None,
         &http,
     )
@@ -142,32 +195,18 @@ struct Credentials {
 
 impl Credentials {
     fn of_json(body: &Value) -> Result<Self, ApiError> {
-        if !body.is_object() {
-            return Err(ApiError::validation(&[Issue::new(Vec::new(), "Expected object")]));
-        }
-        let mut issues = Vec::new();
-        let mut member = |name: &'static str| match body.get(name) {
-            Some(Value::String(text)) if !text.is_empty() => text.clone(),
-            found => {
-                issues.push(Issue::at(
-                    name,
-                    if found.is_some() {
-                        "Expected a non-empty string"
-                    } else {
-                        "Required"
-                    },
-                ));
-                String::new()
-            }
-        };
+        let mut members = Members::of(body)?;
         let credentials = Self {
-            email: member("email"),
-            password: member("password"),
+            email: members.required("email", filled).unwrap_or_default(),
+            password: members.required("password", filled).unwrap_or_default(),
         };
-        if issues.is_empty() {
-            Ok(credentials)
-        } else {
-            Err(ApiError::validation(&issues))
-        }
+        members.finish().map(|()| credentials)
+    }
+}
+
+fn filled(value: &Value) -> Result<String, Fault> {
+    match value.as_str() {
+        Some(text) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err("Expected a non-empty string".into()),
     }
 }

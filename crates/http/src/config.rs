@@ -28,6 +28,8 @@ pub struct HttpConfig {
     pub sign_in_per_account_per_min: u32,
     /// Sign-in attempts per client address. Default 30.
     pub sign_in_per_ip_per_min: u32,
+    /// Attempts per client address at secrets sent by hand, as tokens of invitations. Default 10.
+    pub attempts_per_ip_per_min: u32,
     /// Addresses, keys or accounts that one limiter remembers, about 100 bytes each. The coldest
     /// are forgotten first, which lets them through: limits protect, they are no access control.
     pub max_tracked: usize,
@@ -51,6 +53,7 @@ impl Default for HttpConfig {
             events_per_key_per_min: TierQuota::of(0),
             sign_in_per_account_per_min: 10,
             sign_in_per_ip_per_min: 30,
+            attempts_per_ip_per_min: 10,
             max_tracked: 100_000,
             key_cache: KeyCacheConfig::default(),
             replay: ReplayConfig::default(),
@@ -69,6 +72,7 @@ impl HttpConfig {
             requests_per_key_per_min: TierQuota::of(0),
             sign_in_per_account_per_min: 0,
             sign_in_per_ip_per_min: 0,
+            attempts_per_ip_per_min: 0,
             ..Self::default()
         }
     }

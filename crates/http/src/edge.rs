@@ -17,11 +17,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
+use crate::api::{Api, Policies};
 use crate::client_ip::{client_ip, limit_key};
+use crate::endpoint::IpQuota;
 use crate::error::{ApiError, ErrorCause, ErrorCode};
 use crate::metrics::count_request;
+use crate::openapi::with_document;
 use crate::origin::check_origin;
-use crate::policy::{IpQuota, Policy};
+use crate::policy::Policy;
 use crate::request_context::RequestContext;
 use crate::state::HttpState;
 
@@ -29,19 +32,27 @@ use crate::state::HttpState;
 /// (`spec/conventions.md` §9).
 pub const API_VERSION: &str = "2026-04-01";
 
-/// Wraps all routes of a service. To be called once, last, on the merged router: it sets the
-/// fallbacks for 404 and 405, and what it adds applies to the routes that are there.
+/// Makes the router of a service from all of its endpoints, its document included. To be called once, last:
+/// it sets the fallbacks for 404 and 405.
 ///
 /// Serve the result with `into_make_service_with_connect_info::<SocketAddr>()`; without the peer's
 /// address every client counts as loopback.
-pub fn apply<S>(router: Router<S>, http: &HttpState) -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-{
+pub fn apply(api: Api, http: &HttpState) -> Router {
+    let (router, policies) = with_document(api, http).into_parts();
+    let edge = Edge {
+        http: http.clone(),
+        policies,
+    };
     router
         .fallback(answer_not_found)
         .method_not_allowed_fallback(answer_method_not_allowed)
-        .layer(from_fn_with_state(http.clone(), handle))
+        .layer(from_fn_with_state(edge, handle))
+}
+
+#[derive(Clone)]
+struct Edge {
+    http: HttpState,
+    policies: Policies,
 }
 
 async fn answer_not_found() -> ApiError {
@@ -52,7 +63,8 @@ async fn answer_method_not_allowed() -> ApiError {
     ApiError::new(ErrorCode::MethodNotAllowed, "Method not allowed.")
 }
 
-async fn handle(State(http): State<HttpState>, mut request: Request, next: Next) -> Response {
+async fn handle(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+    let http = &edge.http;
     let started = Instant::now();
     let peer = request
         .extensions()
@@ -60,15 +72,16 @@ async fn handle(State(http): State<HttpState>, mut request: Request, next: Next)
         .map(|info| info.0);
     let ip = client_ip(peer, request.headers(), &http.config().trusted_proxies);
     let context = RequestContext::new(request.headers(), ip);
-    let policy = Policy::of(request.method(), request.uri().path());
     let line = LogLine::of(&request, started);
+    let route = line.route.as_ref().map(MatchedPath::as_str);
+    let policy = edge.policies.of_request(&request, route);
     request.extensions_mut().insert(context.clone());
 
-    let mut response = match admit(&http, &policy, &context, &request) {
+    let mut response = match admit(http, &policy, &context, &request) {
         Ok(()) => run_route(next, request).await,
         Err(refusal) => refusal.into_response(),
     };
-    write_fixed_headers(response.headers_mut(), &http, &policy, &context);
+    write_fixed_headers(response.headers_mut(), http, &policy, &context);
     line.write(&response, &context);
     response
 }
@@ -83,12 +96,17 @@ fn admit(
     let limiter = match policy.ip_quota {
         IpQuota::Exempt => None,
         IpQuota::Ingest => Some(http.ingest_ips()),
-        IpQuota::Api => Some(http.api_ips()),
+        IpQuota::Api | IpQuota::Attempts => Some(http.api_ips()),
     };
+    let ip = limit_key(context.client_ip());
     if let Some(limiter) = limiter {
         limiter
-            .take(&limit_key(context.client_ip()), NonZeroU32::MIN)
+            .take(&ip, NonZeroU32::MIN)
             .map_err(ApiError::rate_limited)?;
+    }
+    if policy.ip_quota == IpQuota::Attempts {
+        let taken = http.attempt_ips().take(&ip, NonZeroU32::MIN);
+        taken.map_err(ApiError::too_many_attempts)?;
     }
     if policy.checks_origin {
         check_origin(request.headers(), request.uri())?;

@@ -100,6 +100,12 @@ impl ApiError {
         Self::new(ErrorCode::Forbidden, message)
     }
 
+    /// 403 for a user who does not belong to the organization, also where there is none.
+    #[must_use]
+    pub fn not_a_member() -> Self {
+        Self::forbidden("You are not a member of this organization.")
+    }
+
     /// 403 for a tier that is too low, with the upgrade pointer (`spec/conventions.md` OPEN-C5).
     /// `feature` is a plural that starts the sentence: `Margins`.
     #[must_use]
@@ -131,6 +137,15 @@ impl ApiError {
     #[must_use]
     pub fn rate_limited(rate: RateSnapshot) -> Self {
         let mut error = Self::new(ErrorCode::RateLimitExceeded, "Too many requests");
+        error.0.retry_after_secs = Some(rate.retry_after_secs());
+        error.0.rate = Some(rate);
+        error
+    }
+
+    /// 429 for too many attempts at a secret; this code is the endpoint's own (`spec/keys-orgs-auth.md` §6.1).
+    #[must_use]
+    pub fn too_many_attempts(rate: RateSnapshot) -> Self {
+        let mut error = Self::new(ErrorCode::RateLimited, "Too many attempts");
         error.0.retry_after_secs = Some(rate.retry_after_secs());
         error.0.rate = Some(rate);
         error

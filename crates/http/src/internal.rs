@@ -5,17 +5,21 @@
 //! `/api` alone.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use schemars::json_schema;
 use serde_json::json;
 use telemetry::metrics;
 
-use crate::error::ApiError;
+use crate::api::Api;
+use crate::endpoint::{Access, Endpoint};
+use crate::error::{ApiError, ErrorCode};
 use crate::health::Health;
 use crate::query::QueryParams;
 use crate::reply;
+use crate::state::HttpState;
 
 /// Returns the public route `GET /api/health`. It belongs to the API, so it passes through
 /// [`crate::apply`].
@@ -33,6 +37,51 @@ pub fn internal_router(health: Health) -> Router {
         .route("/health/live", get(show_liveness))
         .route("/health/ready", get(show_readiness))
         .with_state(health)
+}
+
+#[derive(Clone)]
+struct Checked {
+    http: HttpState,
+    health: Health,
+}
+
+impl FromRef<Checked> for HttpState {
+    fn from_ref(checked: &Checked) -> Self {
+        checked.http.clone()
+    }
+}
+
+impl FromRef<Checked> for Health {
+    fn from_ref(checked: &Checked) -> Self {
+        checked.health.clone()
+    }
+}
+
+/// Returns `GET /api/health` as an endpoint of the API.
+pub fn health_api(http: &HttpState, health: Health) -> Api {
+    let endpoint = Endpoint::get("/api/health", Access::Public, "Tells whether the service works.")
+        .query(
+            "verbose",
+            json!({ "type": "string", "enum": ["0", "1"] }),
+            "1 names the components; where a secret is configured, only for those who send it.",
+        )
+        .header(
+            "x-ops-health-secret",
+            json!({ "type": "string" }),
+            "Opens the detail.",
+        )
+        .answers_json(200, |_| {
+            json_schema!({
+                "type": "object",
+                "required": ["status"],
+                "properties": { "status": { "enum": ["ok", "degraded"] } },
+            })
+        })
+        .refuses(&[ErrorCode::ServiceUnavailable]);
+    Api::new().endpoint(endpoint, show_health).with_state(Checked {
+        http: http.clone(),
+        health,
+    })
 }
 
 async fn show_health(

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use control::{ResolvedApiKey, SecretHash};
@@ -12,6 +12,7 @@ use schemas::access::Tier;
 use schemas::id::{ApiKeyId, OrgId, UserId};
 use schemas::tags::Tags;
 
+use crate::api::UndeclaredCaller;
 use crate::error::ApiError;
 use crate::key_cache::Remembered;
 use crate::limit::{Limiter, RateSnapshot};
@@ -23,7 +24,7 @@ const KEY_HEADER: &str = "x-nullspend-key";
 
 /// A caller whose API key is known, within its quota, and whose owner is still a member.
 ///
-/// As an extractor it must stand before the one that takes the body. It checks in the contract's
+/// An extractor of endpoints that are declared with [`crate::Access::ApiKey`]. Checked in the contract's
 /// order: 401 for a key that is missing, unknown or revoked; 429 over the key's quota of requests;
 /// 403 where the owner has left the organization. A store that does not answer is a 503.
 #[derive(Debug, Clone)]
@@ -129,15 +130,12 @@ impl ApiKeyCaller {
     }
 }
 
-impl<S> FromRequestParts<S> for ApiKeyCaller
-where
-    HttpState: FromRef<S>,
-    S: Send + Sync,
-{
+impl<S: Send + Sync> FromRequestParts<S> for ApiKeyCaller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Self::authenticate(&HttpState::from_ref(state), parts).await
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get().cloned();
+        caller.ok_or_else(|| ApiError::internal(UndeclaredCaller("API key")))
     }
 }
 

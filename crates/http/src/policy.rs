@@ -1,20 +1,11 @@
-//! What the edge asks of a request, decided by method and path alone.
+//! What the edge asks of a request before it is authenticated.
 
 use axum::http::Method;
 
+use crate::endpoint::{Access, Endpoint, IpQuota, RequestBody, Verb};
+
 /// Largest body of a JSON request, in bytes; exactly this many are allowed.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
-
-/// Which quota per client address counts a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IpQuota {
-    /// None: not the API, or Stripe's inbound webhook, whose sender is known by its signature.
-    Exempt,
-    /// Events coming in.
-    Ingest,
-    /// The rest of the API.
-    Api,
-}
 
 /// The edge's rules for one method and path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,69 +20,70 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    pub(crate) fn of(method: &Method, path: &str) -> Self {
-        let is_api = path == "/api" || path.starts_with("/api/");
-        let is_stripe_webhook = path == "/api/stripe/webhook";
-        let is_ingest = *method == Method::POST
-            && matches!(path, "/api/cost-events" | "/api/cost-events/batch" | STREAM_PATH);
-        let is_keyless_or_key_only = is_ingest || matches!(path, "/api/health" | "/api/auth/introspect");
-        let changes_state = matches!(
-            *method,
-            Method::POST | Method::PUT | Method::PATCH | Method::DELETE
-        );
-        let ip_quota = match (is_api && !is_stripe_webhook, is_ingest) {
-            (false, _) => IpQuota::Exempt,
-            (true, true) => IpQuota::Ingest,
-            (true, false) => IpQuota::Api,
-        };
+    /// Returns the rules of a declared endpoint.
+    pub(crate) fn of_endpoint(endpoint: &Endpoint) -> Self {
+        let is_stream = matches!(endpoint.body, Some(RequestBody::Stream(..)));
         Self {
-            ip_quota,
-            checks_origin: is_api && !is_stripe_webhook && changes_state,
-            max_body_bytes: (path != STREAM_PATH).then_some(MAX_BODY_BYTES),
-            varies_by_cookie: is_api && !is_stripe_webhook && !is_keyless_or_key_only,
+            ip_quota: endpoint.ip_quota,
+            checks_origin: endpoint.verb.changes_state() && is_api(endpoint.path),
+            max_body_bytes: (!is_stream).then_some(MAX_BODY_BYTES),
+            varies_by_cookie: endpoint.access.varies_by_cookie() || sets_cookie(endpoint),
+        }
+    }
+
+    /// Returns the rules of what no endpoint was declared for: those of the API, so that guessing paths is
+    /// limited too.
+    pub(crate) fn of_unknown(method: &Method, path: &str) -> Self {
+        let changes_state = Verb::of(method).is_some_and(Verb::changes_state);
+        Self {
+            ip_quota: if is_api(path) {
+                IpQuota::Api
+            } else {
+                IpQuota::Exempt
+            },
+            checks_origin: is_api(path) && changes_state,
+            max_body_bytes: Some(MAX_BODY_BYTES),
+            varies_by_cookie: is_api(path),
         }
     }
 }
 
-/// Takes bodies of any length and reads them piece by piece (`spec/README.md` decision 3).
-const STREAM_PATH: &str = "/api/cost-events/stream";
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
+}
+
+/// Signing in and out are open to anyone and answer by the cookie all the same.
+fn sets_cookie(endpoint: &Endpoint) -> bool {
+    endpoint.access == Access::Public && endpoint.verb.changes_state()
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::access::Role;
 
     #[test]
-    fn separates_ingest_from_the_rest() {
-        let quota = |method, path| Policy::of(&method, path).ip_quota;
-        for path in [
-            "/api/cost-events",
-            "/api/cost-events/batch",
-            "/api/cost-events/stream",
-        ] {
-            assert_eq!(quota(Method::POST, path), IpQuota::Ingest, "{path}");
-        }
-        assert_eq!(quota(Method::GET, "/api/cost-events"), IpQuota::Api);
-        assert_eq!(quota(Method::POST, "/api/auth/login"), IpQuota::Api);
-        assert_eq!(quota(Method::POST, "/api/stripe/webhook"), IpQuota::Exempt);
-        assert_eq!(quota(Method::GET, "/apix"), IpQuota::Exempt);
+    fn state_changes_of_the_api_check_their_origin() {
+        let checks = |endpoint: Endpoint| Policy::of_endpoint(&endpoint).checks_origin;
+        let access = Access::Session(Role::Viewer);
+        assert!(checks(Endpoint::delete("/api/keys/{id}", access, "")));
+        assert!(checks(Endpoint::post("/api/cost-events", Access::ApiKey, "")));
+        assert!(!checks(Endpoint::get("/api/margins", access, "")));
     }
 
     #[test]
-    fn checks_the_origin_of_state_changes_only() {
-        let checks = |method, path| Policy::of(&method, path).checks_origin;
-        assert!(checks(Method::DELETE, "/api/keys/x") && checks(Method::POST, "/api/cost-events"));
-        assert!(!checks(Method::GET, "/api/margins") && !checks(Method::POST, "/api/stripe/webhook"));
+    fn only_a_stream_has_no_body_limit() {
+        let events = Endpoint::post("/api/cost-events/stream", Access::ApiKey, "");
+        assert_eq!(Policy::of_endpoint(&events).max_body_bytes, Some(1_048_576));
+        let streamed = events.stream("application/x-ndjson", "One event a line.");
+        assert_eq!(Policy::of_endpoint(&streamed).max_body_bytes, None);
     }
 
     #[test]
-    fn only_the_stream_has_no_body_limit() {
-        assert_eq!(
-            Policy::of(&Method::POST, "/api/cost-events/stream").max_body_bytes,
-            None
-        );
-        assert_eq!(
-            Policy::of(&Method::POST, "/api/cost-events/batch").max_body_bytes,
-            Some(1_048_576)
-        );
+    fn unknown_paths_of_the_api_are_limited() {
+        let unknown = |path| Policy::of_unknown(&Method::POST, path);
+        assert_eq!(unknown("/api/guess").ip_quota, IpQuota::Api);
+        assert!(unknown("/api/guess").checks_origin);
+        assert_eq!(unknown("/apix").ip_quota, IpQuota::Exempt);
     }
 }

@@ -8,10 +8,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
 use axum::http::request::Parts;
+use schemas::id::parse_hyphenated;
 use schemas::time::TimestampMs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::error::{ApiError, Issue};
 
@@ -36,6 +38,13 @@ impl QueryParams {
             pairs,
             issues: Vec::new(),
         }
+    }
+
+    /// Leaves out parameters with an empty value.
+    #[must_use]
+    pub fn without_empty(mut self) -> Self {
+        self.pairs.retain(|(_, value)| !value.is_empty());
+        self
     }
 
     /// Returns the first value, which may be empty.
@@ -144,6 +153,23 @@ impl<I: FromStr> Cursor<I> {
         })
     }
 }
+
+/// A UUID without a prefix, as the ids of audit events have it; in its canonical form only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BareId(pub Uuid);
+
+impl FromStr for BareId {
+    type Err = InvalidBareId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBareId> {
+        parse_hyphenated(text).map(Self).ok_or(InvalidBareId)
+    }
+}
+
+/// A text that is no UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID")]
+pub struct InvalidBareId;
 
 /// Path parameters, as [`Path`] reads them; what cannot be read is a 400 in the envelope.
 #[derive(Debug, Clone, Copy, Deserialize)]

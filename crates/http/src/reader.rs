@@ -1,10 +1,11 @@
 //! Callers of the read endpoints that take a session or an API key (`spec/README.md` decision 6).
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use schemas::access::Tier;
 use schemas::id::OrgId;
 
+use crate::api::UndeclaredCaller;
 use crate::error::{ApiError, ErrorCode};
 use crate::key_auth::{ApiKeyCaller, presents_key};
 use crate::session_auth::SessionCaller;
@@ -45,6 +46,13 @@ impl Reader {
         }
     }
 
+    pub(crate) async fn authenticate(http: &HttpState, parts: &Parts) -> Result<Self, ApiError> {
+        if presents_key(&parts.headers) {
+            return Self::by_key(http, parts).await;
+        }
+        SessionCaller::authenticate(http, parts).await.map(Self::Session)
+    }
+
     async fn by_key(http: &HttpState, parts: &Parts) -> Result<Self, ApiError> {
         let caller = ApiKeyCaller::authenticate(http, parts).await?;
         let setting = http.control().setting(caller.org_id(), ALLOW_API_KEY_READS).await;
@@ -58,18 +66,11 @@ impl Reader {
     }
 }
 
-impl<S> FromRequestParts<S> for Reader
-where
-    HttpState: FromRef<S>,
-    S: Send + Sync,
-{
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let http = HttpState::from_ref(state);
-        if presents_key(&parts.headers) {
-            return Self::by_key(&http, parts).await;
-        }
-        SessionCaller::authenticate(&http, parts).await.map(Self::Session)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get().cloned();
+        caller.ok_or_else(|| ApiError::internal(UndeclaredCaller("reader")))
     }
 }

@@ -1,12 +1,13 @@
 //! Callers that have signed in (`spec/keys-orgs-auth.md` §3.2, `spec/README.md` decision 5).
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use control::{Session, SessionToken};
 use schemas::access::{Role, Tier};
 use schemas::id::{OrgId, UserId};
 
+use crate::api::UndeclaredCaller;
 use crate::error::ApiError;
 use crate::key_auth::presents_key;
 use crate::state::HttpState;
@@ -18,7 +19,7 @@ const COOKIE_MAX_AGE_SECS: u64 = 30 * 24 * 60 * 60;
 /// A caller with a session, a member of the session's organization (so a viewer at least). Role
 /// and tier are read from the store for each request.
 ///
-/// As an extractor it must stand before the one that takes the body. 401 without a valid session,
+/// An extractor of endpoints that are declared with [`crate::Access::Session`]. 401 without a valid session,
 /// and where an API key is presented: this route takes none. 403 for a member of no organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionCaller {
@@ -33,31 +34,8 @@ pub struct SessionCaller {
 }
 
 impl SessionCaller {
-    /// Checks the role. To be called before [`Self::require_tier`], and both before parameters
-    /// and body are looked at.
-    ///
-    /// # Errors
-    /// 403 `forbidden` below `min`.
-    pub fn require_role(&self, min: Role) -> Result<(), ApiError> {
-        if self.role >= min {
-            return Ok(());
-        }
-        Err(ApiError::forbidden(format!(
-            "This action requires the {} role or higher.",
-            min.as_str()
-        )))
-    }
-
-    /// Checks the tier. `feature` is a plural that starts the message: `Margins`.
-    ///
-    /// # Errors
-    /// 403 `forbidden` below `min`, with the upgrade pointer.
-    pub fn require_tier(&self, min: Tier, feature: &str) -> Result<(), ApiError> {
-        if self.tier >= min {
-            Ok(())
-        } else {
-            Err(ApiError::tier_too_low(feature, self.tier, min))
-        }
+    pub(crate) fn require_role(&self, min: Role) -> Result<(), ApiError> {
+        require_role(self.role, min)
     }
 
     pub(crate) async fn authenticate(http: &HttpState, parts: &Parts) -> Result<Self, ApiError> {
@@ -81,7 +59,7 @@ impl SessionCaller {
             role,
             tier,
         } = session.ok_or_else(ApiError::no_session)?;
-        let role = role.ok_or_else(|| ApiError::forbidden("You are not a member of this organization."))?;
+        let role = role.ok_or_else(ApiError::not_a_member)?;
         Ok(Self {
             user_id,
             org_id,
@@ -91,16 +69,23 @@ impl SessionCaller {
     }
 }
 
-impl<S> FromRequestParts<S> for SessionCaller
-where
-    HttpState: FromRef<S>,
-    S: Send + Sync,
-{
+impl<S: Send + Sync> FromRequestParts<S> for SessionCaller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Self::authenticate(&HttpState::from_ref(state), parts).await
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get().copied();
+        caller.ok_or_else(|| ApiError::internal(UndeclaredCaller("session")))
     }
+}
+
+pub(crate) fn require_role(role: Role, min: Role) -> Result<(), ApiError> {
+    if role >= min {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(format!(
+        "This action requires the {} role or higher.",
+        min.as_str()
+    )))
 }
 
 /// Returns the value of the session cookie; an empty one counts as absent.
@@ -147,20 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn roles_and_tiers_include_the_lower_ones() {
-        let caller = SessionCaller {
-            user_id: UserId::random(),
-            org_id: OrgId::random(),
-            role: Role::Member,
-            tier: Tier::Free,
-        };
-        assert!(caller.require_role(Role::Viewer).is_ok() && caller.require_role(Role::Member).is_ok());
-        let refused = caller.require_role(Role::Admin).unwrap_err();
+    fn roles_include_the_lower_ones() {
+        assert!(require_role(Role::Member, Role::Viewer).is_ok());
+        assert!(require_role(Role::Member, Role::Member).is_ok());
+        let refused = require_role(Role::Member, Role::Admin).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "forbidden: This action requires the admin role or higher."
         );
-        assert!(caller.require_tier(Tier::Free, "Margins").is_ok());
-        assert!(caller.require_tier(Tier::Pro, "Margins").is_err());
     }
 }

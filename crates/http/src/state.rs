@@ -27,6 +27,7 @@ struct Inner {
     key_events: TierLimiters<ApiKeyId>,
     sign_in_ips: Limiter<IpAddr>,
     sign_in_accounts: Limiter<[u8; 32]>,
+    attempt_ips: Limiter<IpAddr>,
     key_cache: KeyCache,
     key_uses: Arc<KeyUses>,
     replays: ReplayStore,
@@ -44,6 +45,7 @@ impl HttpState {
             key_events: TierLimiters::new(&config.events_per_key_per_min, max),
             sign_in_ips: Limiter::per_minute(config.sign_in_per_ip_per_min, max),
             sign_in_accounts: Limiter::per_minute(config.sign_in_per_account_per_min, max),
+            attempt_ips: Limiter::per_minute(config.attempts_per_ip_per_min, max),
             key_cache: KeyCache::new(&config.key_cache),
             key_uses: Arc::default(),
             replays: ReplayStore::new(&config.replay),
@@ -98,6 +100,10 @@ impl HttpState {
 
     pub(crate) fn sign_in_accounts(&self) -> &Limiter<[u8; 32]> {
         &self.0.sign_in_accounts
+    }
+
+    pub(crate) fn attempt_ips(&self) -> &Limiter<IpAddr> {
+        &self.0.attempt_ips
     }
 
     pub(crate) fn key_cache(&self) -> &KeyCache {

@@ -1,5 +1,7 @@
 //! The command line: names that scripts rely on.
 
+mod admin;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,6 +16,10 @@ use crate::config::{
     TelemetryConfig,
 };
 use crate::error::EXIT_CODES;
+
+pub(crate) use admin::{
+    AdminArgs, AdminCommand, KeysCommand, OrgChoice, OrgsCommand, SecretsCommand, UsersCommand,
+};
 
 /// Which customers make money: joins what agents cost with what customers paid.
 #[derive(Debug, Parser)]
@@ -51,7 +57,7 @@ pub(crate) enum Command {
     /// Bring topics and tables of the distributed backends to the newest version. The services do so at
     /// their start too.
     Migrate(Box<MigrateConfig>),
-    /// Set up organizations.
+    /// Look after organizations, users and API keys.
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Bring in invoices.
@@ -82,15 +88,6 @@ pub(crate) enum Command {
     /// Look after the event log.
     #[command(subcommand)]
     Log(LogCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AdminCommand {
-    /// Make an organization, its owner and an API key, and print their secrets, once.
-    ///
-    /// Works before the first start, while the server runs, and again for further organizations. An
-    /// owner who has an account already keeps the password.
-    Bootstrap(BootstrapArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -290,6 +287,14 @@ mod tests {
             "standalone --data d --listen 127.0.0.1:8080 --clickhouse-listen 127.0.0.1:8123",
             "admin bootstrap --data d --org Acme --email a@example.com --tier pro --json",
             "admin bootstrap --org Acme --email a@example.com",
+            "admin users create a@example.com",
+            "admin users reset-password a@example.com --json",
+            "admin orgs set-tier enterprise --org ns_org_5f0c2b1e-8a44-4d0e-9b7b-2f6a1c9d3e10",
+            "admin orgs allow-api-key-reads true",
+            "admin keys create --email a@example.com --name etl",
+            "admin secrets add-key --secret-keys keys",
+            "admin secrets rotate",
+            "admin keys revoke ns_key_5f0c2b1e-8a44-4d0e-9b7b-2f6a1c9d3e10",
             "invoices import --data d a.json b.ndjson",
             "invoices import --data d --org ns_org_5f0c2b1e-8a44-4d0e-9b7b-2f6a1c9d3e10 -",
             "reconcile",
@@ -316,6 +321,8 @@ mod tests {
             "serve",
             "invoices import",
             "admin bootstrap --org x",
+            "admin orgs set-tier gold",
+            "admin orgs add-member a@example.com --role owner",
             "margins --period 2026-13",
             "dead-letters show nowhere",
         ] {

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+mod admin;
 mod bootstrap;
 mod clickhouse;
 mod dead_letters;
@@ -45,6 +46,7 @@ pub(crate) async fn run(command: Command, settings: &FileSettings) -> Result<Out
             Ok(Outcome::Done)
         }
         Command::Admin(AdminCommand::Bootstrap(args)) => bootstrap::run(args).await,
+        Command::Admin(command) => admin::run(command).await,
         Command::Invoices(InvoicesCommand::Import(args)) => import::run(args, settings.resolve()?).await,
         Command::Reconcile(args) => reconcile::run(args, settings.resolve()?).await,
         Command::Replay(args) => replay::run(args, settings.resolve()?).await,

@@ -10,4 +10,4 @@ mod session;
 pub(crate) mod socket;
 
 pub(crate) use server::{OperatorState, Status, serve};
-pub(crate) use session::OperatorSession;
+pub(crate) use session::{OperatorSession, choose_org};

@@ -41,10 +41,15 @@ impl AttributionScope {
         }
     }
 
-    fn bind(self, query: Query) -> Query {
+    /// Binds organization and window, for queries that count estimates too.
+    pub(super) fn bind_window(self, query: Query) -> Query {
         query
             .param("org", self.org.0)
             .param("from", to_stored_ms(self.from))
+    }
+
+    fn bind(self, query: Query) -> Query {
+        self.bind_window(query)
             .param("exclude_estimated", u8::from(self.exclude_estimated))
     }
 }

@@ -4,12 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use marginstream_http::csv::csv_response;
-use marginstream_http::{ApiError, QueryParams, SessionCaller, reply};
+use marginstream_http::{Access, Api, ApiError, Endpoint, QueryParams, SessionCaller, reply, shape_of};
 use schemas::access::Role;
 use schemas::api::attribution::Attribution;
+use schemas::api::shapes;
 use schemas::period::DayWindow;
 use schemas::tags;
 use schemas::time::TimestampMs;
+use serde_json::json;
 
 use crate::attribution::{GroupSum, Sum, name_keys, print_attribution_csv, rank, untagged};
 use crate::queries::ReadError;
@@ -23,18 +25,45 @@ const API_KEY: &str = "api_key";
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 500;
 const MAX_GROUP_BY_CHARS: usize = 100;
-const WINDOWS: [(&str, DayWindow); 3] = [
+pub(super) const WINDOWS: [(&str, DayWindow); 3] = [
     ("7d", DayWindow::Days7),
     ("30d", DayWindow::Days30),
     ("90d", DayWindow::Days90),
 ];
 
-pub(super) async fn get_attribution(
+pub(super) fn api() -> Api<QueryState> {
+    let get = Endpoint::get(
+        "/api/cost-events/attribution",
+        Access::Session(Role::Viewer),
+        "Returns cost by API key, by customer or by a tag, greatest first.",
+    )
+    .required_query(
+        "groupBy",
+        json!({ "type": "string", "pattern": "^[a-zA-Z_][a-zA-Z0-9_-]*$", "maxLength": MAX_GROUP_BY_CHARS }),
+        "`api_key`, `customer` or the key of a tag.",
+    )
+    .query(
+        "period",
+        json!({ "enum": ["7d", "30d", "90d"] }),
+        "The last days; 30 without it.",
+    )
+    .query(
+        "excludeEstimated",
+        json!({ "enum": ["true", "false"] }),
+        "Leaves estimated costs out.",
+    )
+    .query("limit", shapes::limit(MAX_LIMIT, DEFAULT_LIMIT), "Most groups.")
+    .query("format", json!({ "enum": ["json", "csv"] }), "JSON without it.")
+    .answers_data(200, shape_of::<Attribution>())
+    .answers_text(200, "text/csv; charset=utf-8");
+    Api::new().endpoint(get, get_attribution)
+}
+
+async fn get_attribution(
     State(state): State<QueryState>,
     caller: SessionCaller,
     params: QueryParams,
 ) -> Result<Response, ApiError> {
-    caller.require_role(Role::Viewer)?;
     let ask = Ask::of(params)?;
     let now = TimestampMs::now();
     let scope = AttributionScope::new(caller.org_id, ask.window, now, ask.exclude_estimated);

@@ -3,12 +3,16 @@
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use marginstream_http::{ApiError, ErrorCode, QueryParams, Reader, SessionCaller, reply};
+use marginstream_http::{
+    Access, Api, ApiError, Endpoint, ErrorCode, QueryParams, Reader, SessionCaller, reply, shape_of,
+};
 use schemas::access::Role;
-use schemas::api::cost_events::{CostEventPage, EventCursor};
+use schemas::api::cost_events::{CostEventPage, CostEventView, EventCursor};
+use schemas::api::shapes;
 use schemas::cost_event::Source;
 use schemas::id::{ApiKeyId, EventId};
 use schemas::time::TimestampMs;
+use serde_json::json;
 
 use crate::path::decode_last_segment;
 use crate::queries::cost_events::{EventFilter, fetch_by_id, fetch_page};
@@ -25,7 +29,68 @@ const SOURCES: [(&str, Source); 3] = [
 ];
 const BUDGET_STATUSES: [(&str, ()); 3] = [("skipped", ()), ("approved", ()), ("denied", ())];
 
-pub(super) async fn list_cost_events(
+pub(super) fn api() -> Api<QueryState> {
+    let text = || json!({ "type": "string" });
+    let list = Endpoint::get(
+        "/api/cost-events",
+        Access::Reader,
+        "Lists cost events, newest first; all filters must match. `tag.<key>` filters by a tag.",
+    )
+    .query(
+        "limit",
+        shapes::limit(MAX_LIMIT, DEFAULT_LIMIT),
+        "Most events of a page.",
+    )
+    .query("cursor", shapes::cursor(), "The `cursor` of the page before.")
+    .query(
+        "requestId",
+        json!({ "type": "string", "maxLength": MAX_ID_CHARS }),
+        "The sender's key.",
+    )
+    .query("apiKeyId", text(), "The API key that sent it.")
+    .query("model", text(), "The model.")
+    .query("provider", text(), "The provider.")
+    .query(
+        "source",
+        json!({ "enum": ["proxy", "api", "mcp"] }),
+        "How it came in.",
+    )
+    .query(
+        "budgetStatus",
+        json!({ "enum": ["skipped", "approved", "denied"] }),
+        "Of the gateway's events.",
+    )
+    .query(
+        "traceId",
+        json!({ "type": "string", "pattern": "^([0-9a-f]{32})?$" }),
+        "The trace.",
+    )
+    .query(
+        "sessionId",
+        json!({ "type": "string", "maxLength": MAX_ID_CHARS }),
+        "The session.",
+    )
+    .query("customerId", text(), "The customer.")
+    .query("from", shapes::timestamp(), "No earlier than this.")
+    .query("to", shapes::timestamp(), "Earlier than this.")
+    .answers_json(200, shape_of::<CostEventPage>());
+    let get = Endpoint::get(
+        "/api/cost-events/{id}",
+        Access::Session(Role::Viewer),
+        "Returns a cost event.",
+    )
+    .path_parameter(
+        "id",
+        json!({ "type": "string" }),
+        "The event: `ns_evt_…` or a bare UUID.",
+    )
+    .answers_data(200, shape_of::<CostEventView>());
+    Api::new()
+        .endpoint(list, list_cost_events)
+        .endpoint(get, get_cost_event)
+}
+
+async fn list_cost_events(
     State(state): State<QueryState>,
     reader: Reader,
     uri: Uri,
@@ -54,12 +119,11 @@ pub(super) async fn list_cost_events(
     reply::json(StatusCode::OK, &CostEventPage { data, cursor })
 }
 
-pub(super) async fn get_cost_event(
+async fn get_cost_event(
     State(state): State<QueryState>,
     caller: SessionCaller,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    caller.require_role(Role::Viewer)?;
     let id = decode_last_segment(&uri)
         .ok()
         .and_then(|id| EventId::parse_lenient(&id).ok());

@@ -5,9 +5,14 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use chrono::Utc;
 use marginstream_http::csv::csv_response;
-use marginstream_http::{ApiError, ErrorCode, QueryParams, SessionCaller, reply};
+use marginstream_http::{
+    Access, Api, ApiError, Endpoint, ErrorCode, QueryParams, SessionCaller, reply, shape_of,
+};
 use schemas::access::{Role, Tier};
+use schemas::api::margins::{MarginDetail, MarginTable};
+use schemas::api::shapes;
 use schemas::period::Period;
+use serde_json::json;
 
 use crate::margin_csv::print_margin_csv;
 use crate::margin_table::{build_margin_detail, build_margin_table, margins_of};
@@ -16,12 +21,46 @@ use crate::queries::ReadError;
 use crate::queries::margins::{fetch_customer_facts, fetch_margin_facts};
 use crate::state::QueryState;
 
-pub(super) async fn list_margins(
+/// What the plan opens, as refusals name it.
+const FEATURE: &str = "Margins";
+
+pub(super) fn api() -> Api<QueryState> {
+    const PERIOD: &str = "The month; without it, the current one.";
+    let list = Endpoint::get(
+        "/api/margins",
+        Access::Session(Role::Viewer),
+        "Returns what each mapped customer earned and cost, worst margin first.",
+    )
+    .tier(Tier::Pro, FEATURE)
+    .query("period", shapes::period(), PERIOD)
+    .query(
+        "format",
+        json!({ "type": "string" }),
+        "`csv`, or JSON for anything else.",
+    )
+    .answers_data(200, shape_of::<MarginTable>())
+    .answers_text(200, "text/csv");
+    let get = Endpoint::get(
+        "/api/margins/{customer}",
+        Access::Session(Role::Viewer),
+        "Returns one customer's margin, with its months and models.",
+    )
+    .tier(Tier::Pro, FEATURE)
+    .path_parameter(
+        "customer",
+        json!({ "type": "string", "minLength": 1 }),
+        "The customer's tag value.",
+    )
+    .query("period", shapes::period(), PERIOD)
+    .answers_data(200, shape_of::<MarginDetail>());
+    Api::new().endpoint(list, list_margins).endpoint(get, get_margin)
+}
+
+async fn list_margins(
     State(state): State<QueryState>,
     caller: SessionCaller,
     params: QueryParams,
 ) -> Result<Response, ApiError> {
-    require_access(&caller)?;
     let period = period_of(&params)?;
     let mappings = async {
         let mappings = state.control().list_customer_mappings(caller.org_id).await;
@@ -44,13 +83,12 @@ pub(super) async fn list_margins(
     reply::data(StatusCode::OK, &table)
 }
 
-pub(super) async fn get_margin(
+async fn get_margin(
     State(state): State<QueryState>,
     caller: SessionCaller,
     uri: Uri,
     params: QueryParams,
 ) -> Result<Response, ApiError> {
-    require_access(&caller)?;
     let tag_value = decode_last_segment(&uri).map_err(|_| {
         ApiError::new(
             ErrorCode::ValidationError,
@@ -69,11 +107,6 @@ pub(super) async fn get_margin(
         StatusCode::OK,
         &build_margin_detail(period, mapping, months, facts.name, facts.models),
     )
-}
-
-fn require_access(caller: &SessionCaller) -> Result<(), ApiError> {
-    caller.require_role(Role::Viewer)?;
-    caller.require_tier(Tier::Pro, "Margins")
 }
 
 /// Reads `period`; absent, it is the current month.

@@ -5,7 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use control::{BootstrapRequest, ControlStore};
 use marginstream_http::{HealthCheck, HttpConfig, HttpState, apply};
-use marginstream_query_api::{QueryState, router};
+use marginstream_query_api::{QueryState, api};
 use schemas::access::Tier;
 use schemas::clickhouse::MIGRATIONS;
 use schemas::id::{ApiKeyId, OrgId, UserId};
@@ -82,7 +82,7 @@ impl App {
         let http = HttpState::new(control.clone(), HttpConfig::for_test());
         let state = QueryState::new(http.clone(), warehouse.clone(), checks);
         Some(Self {
-            router: apply(router(state), &http),
+            router: apply(api(state), &http),
             control,
             warehouse,
             control_url,

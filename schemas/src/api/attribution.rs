@@ -1,11 +1,12 @@
 //! `GET /api/cost-events/attribution` (`../spec/cost-events.md` §10).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::id::ApiKeyId;
 
 /// The answer. Amounts are microdollars.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attribution {
     /// By cost, descending.
@@ -23,7 +24,7 @@ pub struct Attribution {
 }
 
 /// One key, customer or tag value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttributionGroup {
     /// Key name, tag value, `(none)` or `(no key)`.
@@ -39,7 +40,7 @@ pub struct AttributionGroup {
 }
 
 /// Sums over all groups, also those not returned.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttributionTotals {
     /// Sum of costs.

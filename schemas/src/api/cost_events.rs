@@ -1,5 +1,6 @@
 //! `GET /api/cost-events` and `/:id` (`../spec/cost-events.md` §5-6).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cost_event::CostBreakdown;
@@ -8,7 +9,7 @@ use crate::tags::Tags;
 use crate::time::TimestampMs;
 
 /// One event as reads show it. All members are always present.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
@@ -43,7 +44,7 @@ pub struct CostEventView {
 }
 
 /// Position in a list that is ordered by `createdAt`, then `id`, both descending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventCursor {
     /// The last returned row's time.
@@ -53,7 +54,7 @@ pub struct EventCursor {
 }
 
 /// One page of events.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CostEventPage {
     /// Newest first.
     pub data: Vec<CostEventView>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::margin::{HealthTier, Percent};
@@ -9,7 +10,7 @@ use crate::period::Period;
 use crate::time::TimestampMs;
 
 /// The margin table of one period. Amounts are microdollars.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct MarginTable {
     /// Sums over the listed customers.
     pub summary: MarginSummary,
@@ -18,7 +19,7 @@ pub struct MarginTable {
 }
 
 /// Sums over the listed customers, and the state of the Stripe connection.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
@@ -36,7 +37,7 @@ pub struct MarginSummary {
 }
 
 /// One mapped customer with revenue or cost in the period.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
@@ -58,7 +59,7 @@ pub struct MarginRow {
 }
 
 /// One month of a sparkline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SparklinePoint {
     /// The month.
@@ -71,7 +72,7 @@ pub struct SparklinePoint {
 }
 
 /// One customer in detail.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
@@ -91,7 +92,7 @@ pub struct MarginDetail {
 }
 
 /// Revenue and cost of one month, in microdollars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenuePoint {
     /// The month.
     pub period: Period,
@@ -102,7 +103,7 @@ pub struct RevenuePoint {
 }
 
 /// Cost of one model in the period.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelCost {
     /// The model's name; providers are merged.

@@ -1,5 +1,6 @@
 //! `POST /api/cost-events/stream` (spec decision 3).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::reject::Issue;
@@ -8,7 +9,7 @@ use crate::reject::Issue;
 pub const MAX_LISTED_ERRORS: usize = 100;
 
 /// What became of the lines; they add up to the non-blank lines sent.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct StreamOutcome {
     /// New events, durable.
     pub accepted: u64,
@@ -21,7 +22,7 @@ pub struct StreamOutcome {
 }
 
 /// A line that is no valid event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LineError {
     /// The line's number in the request body, from 1.
     pub line: u64,

@@ -49,6 +49,8 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// A rate limit, per address, key or account.
     RateLimitExceeded,
+    /// Too many attempts at a secret from one address.
+    RateLimited,
     /// Unexpected.
     InternalError,
     /// The server is set up wrongly.
@@ -99,6 +101,7 @@ impl ErrorCode {
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::RateLimitExceeded => ("rate_limit_exceeded", StatusCode::TOO_MANY_REQUESTS),
+            Self::RateLimited => ("rate_limited", StatusCode::TOO_MANY_REQUESTS),
             Self::InternalError => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
             Self::ServerError => ("server_error", StatusCode::INTERNAL_SERVER_ERROR),
             Self::ServiceUnavailable => ("service_unavailable", StatusCode::SERVICE_UNAVAILABLE),

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in the support code fails its test")]
 
+mod accounts;
 mod api_keys;
 mod bodies;
 mod edge;
+mod latency;
+mod readme;
 mod served;
 mod sessions;
 mod support;

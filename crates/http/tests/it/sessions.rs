@@ -186,11 +186,17 @@ async fn role_comes_before_tier_and_tier_before_the_body() {
 async fn unknown_roles_and_no_membership_fail_closed() {
     let service = service(HttpConfig::for_test()).await;
     let session = service.sign_in().await.cookie();
-    service.execute("DELETE FROM memberships").await;
-    let answer = service.get("/api/auth/session", &[("cookie", &session)]).await;
+    let whoami = async || service.get("/api/auth/session", &[("cookie", &session)]).await;
+    service.execute("UPDATE memberships SET role = 'Owner'").await;
+    let answer = whoami().await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"));
     assert_eq!(
         answer.json()["error"]["message"],
         "You are not a member of this organization."
     );
+    service.execute("DELETE FROM memberships").await;
+    let personal = whoami().await;
+    assert_eq!(personal.status, 200, "{}", personal.text);
+    assert_ne!(personal.json()["orgId"], json!(service.owner.org_id));
+    assert_eq!(personal.json()["role"], "owner");
 }

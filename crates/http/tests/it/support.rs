@@ -7,13 +7,12 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use axum::routing::{any, delete, get, post};
 use axum::{Router, http};
 use control::{BootstrapRequest, Bootstrapped, ControlStore};
 use marginstream_http::idempotency::{ReplayScope, idempotency_key};
 use marginstream_http::{
-    ApiError, ApiKeyCaller, HttpConfig, HttpState, Issue, PathParams, QueryParams, Reader, SessionCaller,
-    apply, auth_router, body, csv, reply,
+    Access, Api, ApiError, ApiKeyCaller, Endpoint, HttpConfig, HttpState, IpQuota, Issue, PathParams,
+    QueryParams, Reader, SessionCaller, account_api, apply, body, csv, reply,
 };
 use schemas::access::{Role, Tier};
 use serde_json::{Value, json};
@@ -79,7 +78,8 @@ pub(crate) async fn service_of_tier(config: HttpConfig, tier: Tier) -> Service {
     };
     let owner = control.bootstrap(request).await.unwrap();
     let http = HttpState::new(control, config);
-    let router = apply(routes().merge(auth_router()), &http).with_state(http.clone());
+    let api = endpoints().merge(account_api()).with_state(http.clone());
+    let router = apply(api, &http);
     Service {
         router,
         http,
@@ -165,28 +165,34 @@ pub(crate) fn from_peer(mut request: Request, peer: &str) -> Request {
     request
 }
 
-/// Routes as a service has them, each as short as can be.
-fn routes() -> Router<HttpState> {
-    Router::new()
-        .route("/api/health", get(|| async { "ok" }))
-        .route("/api/cost-events", post(create_event).get(read_events))
-        .route("/api/cost-events/batch", post(create_batch))
-        .route("/api/cost-events/stream", post(stream_events))
-        .route("/api/cost-events/{id}", get(get_event))
-        .route("/api/customer-mappings", post(create_mapping))
-        .route("/api/keys/{id}", delete(|| async { "deleted" }))
-        .route("/api/stripe/webhook", post(|| async { "received" }))
-        .route("/api/report", get(get_report))
-        .route("/api/panic", get(panic_on_purpose))
-        .route(
-            "/api/broken",
-            get(|| async { ApiError::dependency(Driver, false) }),
-        )
-        .route("/api/down", get(|| async { ApiError::dependency(Driver, true) }))
-        .route(
-            "/style.css",
-            any(|| async { ([("cache-control", "public, max-age=60")], "") }),
-        )
+/// Endpoints as a service has them, each as short as can be.
+fn endpoints() -> Api<HttpState> {
+    let viewer = Access::Session(Role::Viewer);
+    let get = |path, access| Endpoint::get(path, access, "Reads.");
+    let ingest = |path| Endpoint::post(path, Access::ApiKey, "Writes.").ip_quota(IpQuota::Ingest);
+    let stream = ingest("/api/cost-events/stream").stream("application/x-ndjson", "Lines.");
+    let mappings = Endpoint::post("/api/customer-mappings", Access::Session(Role::Admin), "Writes.");
+    let style = get("/style.css", Access::Public).ip_quota(IpQuota::Exempt);
+    Api::new()
+        .endpoint(get("/api/health", Access::Public), || async { "ok" })
+        .endpoint(ingest("/api/cost-events"), create_event)
+        .endpoint(get("/api/cost-events", Access::Reader), read_events)
+        .endpoint(ingest("/api/cost-events/batch"), create_batch)
+        .endpoint(stream, stream_events)
+        .endpoint(get("/api/cost-events/{id}", viewer), get_event)
+        .endpoint(mappings.tier(Tier::Pro, "Customer mappings"), create_mapping)
+        .endpoint(get("/api/report", viewer), get_report)
+        .endpoint(get("/api/panic", Access::Public), panic_on_purpose)
+        .endpoint(get("/api/broken", Access::Public), || async {
+            ApiError::dependency(Driver, false)
+        })
+        .endpoint(get("/api/down", Access::Public), || async {
+            ApiError::dependency(Driver, true)
+        })
+        .endpoint(get("/api/undeclared", Access::Public), get_report)
+        .endpoint(style, || async {
+            ([("cache-control", "public, max-age=60")], "")
+        })
 }
 
 #[derive(Debug)]
@@ -256,9 +262,7 @@ async fn get_event(
     reply::data(StatusCode::OK, &id)
 }
 
-async fn create_mapping(caller: SessionCaller, request: Request) -> Result<Response, ApiError> {
-    caller.require_role(Role::Admin)?;
-    caller.require_tier(Tier::Pro, "Customer mappings")?;
+async fn create_mapping(_caller: SessionCaller, request: Request) -> Result<Response, ApiError> {
     reply::data(StatusCode::CREATED, &body::read_json(request).await?)
 }
 

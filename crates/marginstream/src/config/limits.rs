@@ -70,6 +70,16 @@ pub struct LimitArgs {
     )]
     pub sign_in_per_ip_per_min: u32,
 
+    /// Attempts a minute, from one client address, at secrets that people pass on by hand: the tokens of
+    /// invitations. 0: no limit.
+    #[arg(
+        long,
+        env = "MARGINSTREAM_ATTEMPTS_PER_IP_PER_MIN",
+        value_name = "COUNT",
+        default_value_t = 10
+    )]
+    pub attempts_per_ip_per_min: u32,
+
     /// Most events that are acknowledged but not in the warehouse yet, about 100 bytes of memory each. Beyond
     /// it streams are slowed down and other ingest calls are answered 503.
     #[arg(long, env = "MARGINSTREAM_MAX_UNPROCESSED_EVENTS", value_name = "COUNT", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
@@ -101,6 +111,7 @@ impl LimitArgs {
             events_per_key_per_min: self.events_per_key_per_min.0.clone(),
             sign_in_per_account_per_min: self.sign_in_per_account_per_min,
             sign_in_per_ip_per_min: self.sign_in_per_ip_per_min,
+            attempts_per_ip_per_min: self.attempts_per_ip_per_min,
             key_cache: KeyCacheConfig {
                 ttl: Duration::from_secs(self.key_cache_secs),
                 ..KeyCacheConfig::default()

@@ -6,7 +6,7 @@ use event_log::EventLog;
 use ingest::{Follower, IngestParts, IngestState};
 use known_events::KnownEvents;
 use marginstream_http::health::Health;
-use marginstream_http::{HealthCheck, HttpState, health_router, internal_router};
+use marginstream_http::{HealthCheck, HttpState, health_api, internal_router};
 use processor::{Progress, layout};
 use schemas::topic;
 use tokio::sync::watch;
@@ -52,7 +52,7 @@ pub(crate) async fn run(config: IngestConfig, shutdown: CancellationToken) -> Re
         HealthCheck::of_control(control.clone()),
     ];
     let health = Health::new(checks, config.http.health_secret());
-    let api = ingest::router(state).merge(health_router(health.clone()));
+    let api = ingest::api(state).merge(health_api(&http, health.clone()));
     let router = marginstream_http::apply(api, &http).merge(internal_router(health));
 
     let mut tasks = Tasks::default();

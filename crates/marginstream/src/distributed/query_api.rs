@@ -19,7 +19,7 @@ pub(crate) async fn run(config: QueryApiConfig, shutdown: CancellationToken) -> 
     let http = HttpState::new(control.clone(), config.limits.http_config(&config.http));
     let queries = QueryState::new(http.clone(), warehouse, Vec::new());
     let internal = internal_router(queries.health());
-    let router = marginstream_http::apply(query_api::router(queries), &http).merge(internal);
+    let router = marginstream_http::apply(query_api::api(queries), &http).merge(internal);
     let address = listener.local_addr().map_err(CommandError::Runtime)?;
     let mut tasks = Tasks::default();
     tasks.spawn(Part::Api, |stop| serve::serve(listener, router, stop));

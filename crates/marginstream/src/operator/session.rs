@@ -328,8 +328,11 @@ async fn ask<T: DeserializeOwned>(
     Ok(client.post_json(path, &body).await?.json()?)
 }
 
-fn choose_org(orgs: &[Org], wanted: Option<OrgId>) -> Result<OrgId, String> {
-    match (wanted, orgs) {
+/// Returns the organization that `wanted` names, or the only one. Personal ones, which users get at their
+/// first sign-in, have to be named.
+pub(crate) fn choose_org(orgs: &[Org], wanted: Option<OrgId>) -> Result<OrgId, String> {
+    let shared: Vec<_> = orgs.iter().filter(|org| !org.is_personal).collect();
+    match (wanted, &shared[..]) {
         (Some(wanted), _) if orgs.iter().any(|org| org.id == wanted) => Ok(wanted),
         (Some(wanted), _) => Err(format!("there is no organization {wanted} here")),
         (None, [only]) => Ok(only.id),
@@ -368,6 +371,15 @@ mod tests {
     fn the_organization_may_be_left_out_where_there_is_one() {
         let (one, two) = (org("one"), org("two"));
         assert_eq!(choose_org(std::slice::from_ref(&one), None), Ok(one.id));
+        let personal = Org {
+            is_personal: true,
+            ..org("personal")
+        };
+        assert_eq!(choose_org(&[personal.clone(), one.clone()], None), Ok(one.id));
+        assert_eq!(
+            choose_org(&[personal.clone()], Some(personal.id)),
+            Ok(personal.id)
+        );
         assert_eq!(choose_org(&[one.clone(), two.clone()], Some(two.id)), Ok(two.id));
         assert!(choose_org(&[], None).unwrap_err().contains("admin bootstrap"));
         let several = choose_org(&[one.clone(), two.clone()], None).unwrap_err();

@@ -59,7 +59,7 @@ impl Services {
         ];
         let queries = QueryState::new(http.clone(), warehouse.clone(), checks);
         let internal = internal_router(queries.health());
-        let api = query_api::router(queries).merge(ingest::router(intake));
+        let api = query_api::api(queries).merge(ingest::api(intake));
         let operator = OperatorState {
             status,
             log: Arc::clone(&storage.log),
