@@ -231,6 +231,14 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for process in self.services().chain([&self.clickhouse]) {
+            self.owner.assert_secret(&process.log());
+        }
+    }
+}
+
 impl Deployment for Cluster {
     fn owner(&self) -> &Owner {
         &self.owner

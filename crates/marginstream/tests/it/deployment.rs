@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,8 +14,9 @@ use crate::http::{self, Answer};
 use crate::server::run;
 
 /// An organization's owner.
-#[derive(Debug)]
 pub(crate) struct Owner {
+    /// Tokens of the sessions that were started.
+    sessions: Mutex<Vec<String>>,
     pub(crate) email: String,
     pub(crate) password: String,
     pub(crate) api_key: String,
@@ -40,9 +42,30 @@ impl Owner {
         let owner: Value = serde_json::from_slice(&output.stdout).unwrap();
         let text = |member: &str| owner[member].as_str().unwrap().to_owned();
         Self {
+            sessions: Mutex::default(),
             email: text("email"),
             password: text("password"),
             api_key: text("apiKey"),
+        }
+    }
+}
+
+impl Owner {
+    fn note_session(&self, cookie: &str) {
+        let token = cookie.split_once('=').unwrap().1.to_owned();
+        self.sessions.lock().unwrap().push(token);
+    }
+
+    /// Asserts that what the processes wrote holds none of the owner's secrets. Called when a deployment
+    /// ends, so that every test looks.
+    pub(crate) fn assert_secret(&self, log: &str) {
+        if std::thread::panicking() {
+            return;
+        }
+        let sessions = self.sessions.lock().unwrap();
+        let secrets = sessions.iter().chain([&self.password, &self.api_key]);
+        for secret in secrets {
+            assert!(!log.contains(secret.as_str()), "a secret was logged:\n{log}");
         }
     }
 }
@@ -100,13 +123,10 @@ pub(crate) trait Deployment {
         )
         .unwrap()
         .expect(200);
-        answer
-            .header("set-cookie")
-            .unwrap()
-            .split(';')
-            .next()
-            .unwrap()
-            .to_owned()
+        let cookie = answer.header("set-cookie").unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        self.owner().note_session(&cookie);
+        cookie
     }
 
     /// Sends a request with a session.

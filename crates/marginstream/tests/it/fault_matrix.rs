@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::clock::Clock;
 use crate::cluster::{Cluster, Shape};
 use crate::deployment::Deployment;
 use crate::events::{Numbers, event, lines};
@@ -15,6 +16,9 @@ use crate::oracle::Oracle;
 use crate::process::Process;
 
 const EVENTS_PER_REQUEST: u64 = 120;
+/// When a processor has not reached its point by then, the assignor gave it no partition with events; the
+/// end of another member moves some.
+const REBALANCE_AFTER: Duration = Duration::from_secs(20);
 
 /// Every step of a processor at which it can be killed.
 const PROCESSOR_POINTS: [&str; 12] = [
@@ -219,12 +223,21 @@ fn kill_at(cluster: &Cluster, process: &Process, point: &str) {
     process.kill();
     process.launch(&[("MARGINSTREAM_CRASH_AT", point)]);
     let deadline = Instant::now() + Duration::from_secs(90);
+    let mut next_move = Instant::now() + REBALANCE_AFTER;
     while !process.has_ended() {
         assert!(
             Instant::now() < deadline,
             "{point} was not reached:\n{}",
             cluster.log()
         );
+        if Instant::now() > next_move {
+            let is_other = |other: &&Process| !std::ptr::eq(*other, process);
+            for other in cluster.processors.iter().filter(is_other) {
+                other.kill();
+                other.start();
+            }
+            next_move = Instant::now() + REBALANCE_AFTER;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     process.start();
@@ -365,6 +378,46 @@ fn a_lost_broker_of_three_loses_nothing() {
             cluster.kafka.start_node(node);
         });
     }
+    trial.finish();
+}
+
+#[test]
+fn a_jumping_clock_of_the_services_loses_nothing() {
+    let Some(cluster) = Cluster::prepare("a_jumping_clock_of_the_services_loses_nothing", Shape::SMALL)
+    else {
+        return;
+    };
+    let clock = Clock::build();
+    let variables = clock.variables();
+    let variables = [
+        (variables[0].0, variables[0].1.as_str()),
+        (variables[1].0, variables[1].1.as_str()),
+    ];
+    clock.set_hours(-2);
+    // The query API keeps the real time: it asks for times up to now.
+    cluster.query_api.launch(&[]);
+    cluster.ingest.launch(&variables);
+    cluster
+        .processors
+        .iter()
+        .for_each(|processor| processor.launch(&variables));
+    for process in [&cluster.query_api, &cluster.ingest]
+        .into_iter()
+        .chain(&cluster.processors)
+    {
+        assert!(process.wait_until_up(), "{}", cluster.log());
+    }
+    let mut trial = Trial::new(cluster);
+    // Back and forth by hours, and killed on the way, too.
+    trial.run("clock of ingest and processors jumps", 8, |cluster, numbers| {
+        clock.set_hours(-1 - numbers.below(40).cast_signed());
+        if numbers.below(3) == 0 {
+            let processor = &cluster.processors[numbers.below(2) as usize];
+            processor.kill();
+            processor.launch(&variables);
+        }
+        std::thread::sleep(Duration::from_millis(400 + numbers.below(800)));
+    });
     trial.finish();
 }
 

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod clients;
+mod clock;
 mod cluster;
 mod cluster_operations;
 mod consumers;
@@ -16,12 +17,15 @@ mod events;
 mod fault_matrix;
 mod faults;
 mod http;
+mod isolation;
 mod margins;
 mod metrics;
+mod openapi;
 mod operator;
 mod oracle;
 mod process;
 mod proxy;
+mod published_client;
 mod records;
 mod refusals;
 mod server;

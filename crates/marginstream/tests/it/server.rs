@@ -105,17 +105,25 @@ impl Site {
 
     /// Starts a server; false where it ended before it answered.
     pub(crate) fn try_start(&self, variables: &[(&str, &str)]) -> bool {
+        let mut command = self.standalone();
+        command.envs(variables.iter().copied());
+        self.try_start_command(command)
+    }
+
+    /// Starts what [`Site::standalone`] returned, with more arguments, and waits until it answers.
+    pub(crate) fn start_command(&self, command: Command) {
+        let started = self.try_start_command(command);
+        assert!(started, "the server did not start:\n{}", self.log());
+    }
+
+    fn try_start_command(&self, mut command: Command) -> bool {
         self.starts.fetch_add(1, Ordering::Relaxed);
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_path())
             .unwrap();
-        let mut command = self.standalone();
-        command
-            .envs(variables.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(log);
+        command.stdout(Stdio::null()).stderr(log);
         *self.child.lock().unwrap() = Some(command.spawn().unwrap());
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
@@ -225,5 +233,6 @@ impl Deployment for Site {
 impl Drop for Site {
     fn drop(&mut self) {
         self.kill();
+        self.owner.assert_secret(&self.log());
     }
 }
