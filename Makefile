@@ -63,4 +63,4 @@ tools:
 
 clean: ## Remove what was built; leaves ./data alone
 	@cargo clean
-	@rm -rf deploy/libchdb/node_modules deploy/kafka/lib deploy/check-venv deploy/test-venv
+	@rm -rf deploy/libchdb/node_modules deploy/oidc/node_modules deploy/kafka/lib deploy/check-venv deploy/test-venv

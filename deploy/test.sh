@@ -15,6 +15,14 @@ if ! cmp --silent deploy/test-requirements.txt deploy/test-venv/installed.txt; t
   cp deploy/test-requirements.txt deploy/test-venv/installed.txt
 fi
 
+echo "==> installing the OpenID Connect provider that the tests sign in with"
+deploy/require.sh npm "Node.js 18 or later with npm"
+if ! cmp --silent deploy/oidc/package-lock.json deploy/oidc/node_modules/installed-lock.json; then
+  (cd deploy/oidc && npm ci --no-audit --no-fund --loglevel=error) \
+    || { echo "error: npm could not install deploy/oidc; check the network and npm's registry setting" >&2; exit 1; }
+  cp deploy/oidc/package-lock.json deploy/oidc/node_modules/installed-lock.json
+fi
+
 # What tests run beside it, by the name of its Debian package.
 missing=()
 command -v kcat >/dev/null || missing+=(kcat)

@@ -10,12 +10,14 @@ mod shapes;
 
 use crate::api::Api;
 use crate::auth_routes::auth_api;
+use crate::oidc::oidc_api;
 use crate::state::HttpState;
 
 /// Returns all endpoints of accounts, sign-in included.
 #[must_use]
 pub fn account_api() -> Api<HttpState> {
     auth_api()
+        .merge(oidc_api())
         .merge(api_keys::api())
         .merge(orgs::api())
         .merge(members::api())

@@ -6,10 +6,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use control::SessionToken;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use schemas::access::Role;
 use schemas::api::accounts::{IntrospectionView, SessionView, Success};
-use schemas::id::OrgId;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemas::id::{OrgId, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -54,12 +54,8 @@ pub(crate) fn auth_api() -> Api<HttpState> {
     )
     .json(switch_target)
     .answers_json(200, shape_of::<SessionView>());
-    let introspect = Endpoint::get(
-        "/api/auth/introspect",
-        Access::ApiKey,
-        "Returns whose key it is.",
-    )
-    .answers_json(200, shape_of::<IntrospectionView>());
+    let introspect = Endpoint::get("/api/auth/introspect", Access::ApiKey, "Returns whose key it is.")
+        .answers_json(200, shape_of::<IntrospectionView>());
     Api::new()
         .endpoint(sign_in, self::sign_in)
         .endpoint(sign_out, self::sign_out)
@@ -151,15 +147,16 @@ async fn sign_in(
     // One message, so that nobody learns which addresses have an account.
     let user =
         user.ok_or_else(|| ApiError::new(ErrorCode::AuthenticationRequired, "Invalid email or password."))?;
+    let token = start_session(&http, user).await?;
+    let caller = SessionCaller::resume(&http, token.expose()).await?;
+    with_cookie(reply::json(StatusCode::OK, &view(caller))?, Some(&token), &http)
+}
+
+/// Starts a session of the user, in the organization that was joined first.
+pub(crate) async fn start_session(http: &HttpState, user: UserId) -> Result<SessionToken, ApiError> {
     let org = http.control().default_org(user).await?;
     let org = org.ok_or_else(|| ApiError::forbidden("You are not a member of any organization."))?;
-    let token = http.control().create_session(user, org).await?;
-    let caller = SessionCaller::resume(&http, token.expose()).await?;
-    with_cookie(
-        reply::json(StatusCode::OK, &view(caller))?,
-        Some(&token),
-        &http,
-    )
+    Ok(http.control().create_session(user, org).await?)
 }
 
 /// Signing out without a session, or twice, is no error.
@@ -170,11 +167,7 @@ async fn sign_out(State(http): State<HttpState>, headers: HeaderMap) -> Result<R
             .await
             .map_err(ApiError::unavailable)?;
     }
-    with_cookie(
-        reply::json(StatusCode::OK, &Success::DONE)?,
-        None,
-        &http,
-    )
+    with_cookie(reply::json(StatusCode::OK, &Success::DONE)?, None, &http)
 }
 
 fn with_cookie(

@@ -7,6 +7,7 @@ use schemas::access::Tier;
 
 use crate::client_ip::IpNetwork;
 use crate::health::HealthSecret;
+use crate::oidc::OidcConfig;
 
 /// Settings that both services share. Every rate is a count per minute; 0 means no limit.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct HttpConfig {
     /// What opens the detail of the health endpoint. Default none: the detail is open, without
     /// reasons.
     pub health_secret: Option<HealthSecret>,
+    /// The OpenID Connect provider that people may sign in with. Default none.
+    pub oidc: Option<OidcConfig>,
 }
 
 impl Default for HttpConfig {
@@ -58,6 +61,7 @@ impl Default for HttpConfig {
             key_cache: KeyCacheConfig::default(),
             replay: ReplayConfig::default(),
             health_secret: None,
+            oidc: None,
         }
     }
 }

@@ -160,6 +160,8 @@ pub(crate) enum Content {
     Bare(Shape),
     /// Text of this media type.
     Text(&'static str),
+    /// Nothing but a `Location`; and what that is.
+    Redirect(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -325,6 +327,12 @@ impl Endpoint {
     #[must_use]
     pub fn answers_text(self, status: u16, media_type: &'static str) -> Self {
         self.answer(status, Content::Text(media_type))
+    }
+
+    /// Answers with a redirect; `description` says where to.
+    #[must_use]
+    pub fn answers_redirect(self, status: u16, description: &'static str) -> Self {
+        self.answer(status, Content::Redirect(description))
     }
 
     fn answer(mut self, status: u16, content: Content) -> Self {

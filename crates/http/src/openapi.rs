@@ -206,6 +206,10 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     for Answer { status, content } in &endpoint.answers {
         let (media_type, schema) = match *content {
+            Content::Redirect(description) => {
+                responses.insert(status.to_string(), redirect(description));
+                continue;
+            }
             Content::Data(shape) => ("application/json", enveloped(shape, generator)),
             Content::Bare(shape) => ("application/json", shape(generator).to_value()),
             Content::Text(media_type) => (media_type, json!({ "type": "string" })),
@@ -225,6 +229,13 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         responses.insert(status.as_u16().to_string(), refusal);
     }
     Value::Object(responses)
+}
+
+fn redirect(description: &str) -> Value {
+    json!({
+        "description": description,
+        "headers": { "Location": { "required": true, "schema": { "type": "string" } } },
+    })
 }
 
 fn enveloped(shape: Shape, generator: &mut SchemaGenerator) -> Value {
@@ -279,7 +290,9 @@ mod tests {
         let refused: Vec<_> = operation["responses"].as_object().unwrap().keys().collect();
         assert_eq!(
             refused,
-            ["200", "400", "401", "403", "404", "413", "415", "429", "500", "503"]
+            [
+                "200", "400", "401", "403", "404", "413", "415", "429", "500", "503"
+            ]
         );
     }
 }

@@ -90,6 +90,11 @@ pub(crate) fn require_role(role: Role, min: Role) -> Result<(), ApiError> {
 
 /// Returns the value of the session cookie; an empty one counts as absent.
 pub(crate) fn session_token(headers: &HeaderMap) -> Option<&str> {
+    cookie_value(headers, COOKIE_NAME)
+}
+
+/// Returns the value of the first cookie of this name; an empty one counts as absent.
+pub(crate) fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let lines = headers
         .get_all(header::COOKIE)
         .iter()
@@ -97,8 +102,8 @@ pub(crate) fn session_token(headers: &HeaderMap) -> Option<&str> {
     let mut cookies = lines
         .flat_map(|line| line.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='));
-    let (_, token) = cookies.find(|(name, _)| *name == COOKIE_NAME)?;
-    Some(token).filter(|token| !token.is_empty())
+    let (_, value) = cookies.find(|(given, _)| *given == name)?;
+    Some(value).filter(|value| !value.is_empty())
 }
 
 /// Returns the `Set-Cookie` value that starts a session, or without a token ends it.

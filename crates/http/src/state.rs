@@ -11,6 +11,7 @@ use crate::config::HttpConfig;
 use crate::idempotency::ReplayStore;
 use crate::key_cache::{KeyCache, KeyUses};
 use crate::limit::{Limiter, TierLimiters};
+use crate::oidc::OidcProvider;
 
 /// The shared state: store, settings, limits, caches. Clones share it. A service's own state
 /// yields it through `FromRef`; services in one process share one, so that limits and replays
@@ -31,6 +32,7 @@ struct Inner {
     key_cache: KeyCache,
     key_uses: Arc<KeyUses>,
     replays: ReplayStore,
+    oidc: Option<OidcProvider>,
 }
 
 impl HttpState {
@@ -49,6 +51,7 @@ impl HttpState {
             key_cache: KeyCache::new(&config.key_cache),
             key_uses: Arc::default(),
             replays: ReplayStore::new(&config.replay),
+            oidc: config.oidc.clone().map(OidcProvider::new),
             control,
             config,
         }))
@@ -104,6 +107,10 @@ impl HttpState {
 
     pub(crate) fn attempt_ips(&self) -> &Limiter<IpAddr> {
         &self.0.attempt_ips
+    }
+
+    pub(crate) fn oidc(&self) -> Option<&OidcProvider> {
+        self.0.oidc.as_ref()
     }
 
     pub(crate) fn key_cache(&self) -> &KeyCache {

@@ -6,6 +6,7 @@ pub(crate) mod file;
 mod http;
 mod limits;
 mod log;
+mod oidc;
 mod remote;
 mod services;
 mod spelling;
@@ -18,6 +19,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 pub use http::HttpArgs;
 pub use limits::{LimitArgs, TierRates};
 pub use log::{BatchConfig, EventLogConfig, RetentionArgs};
+pub use oidc::OidcArgs;
 pub use remote::{BackendArgs, KafkaArgs};
 pub use services::{IngestConfig, MigrateConfig, ProcessorConfig, QueryApiConfig};
 pub use storage::{ClickHouseConfig, DataConfig};
@@ -182,6 +184,7 @@ impl Config {
                 "must not exceed --event-log-segment-bytes".to_owned(),
             ));
         }
+        self.http.oidc.provider()?;
         self.clickhouse.validate()
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use marginstream_http::HealthSecret;
 use marginstream_http::client_ip::IpNetwork;
 
+use super::OidcArgs;
 use crate::secret::Secret;
 use crate::tasks::Deadlines;
 
@@ -56,6 +57,10 @@ pub struct HttpArgs {
     /// processed at the next start; nothing is lost.
     #[arg(long, env = "MARGINSTREAM_DRAIN_SECS", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub drain_secs: u64,
+
+    /// The provider that people may sign in with.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
 }
 
 impl HttpArgs {

@@ -9,7 +9,7 @@ use marginstream_http::HttpConfig;
 use marginstream_http::config::{KeyCacheConfig, ReplayConfig, TierQuota};
 use schemas::access::Tier;
 
-use super::HttpArgs;
+use super::{ConfigError, HttpArgs};
 
 /// Rates per minute; 0 means no limit.
 #[derive(Debug, Clone, Args)]
@@ -101,8 +101,11 @@ pub struct LimitArgs {
 
 impl LimitArgs {
     /// Returns the settings of the HTTP layer.
-    pub(crate) fn http_config(&self, http: &HttpArgs) -> HttpConfig {
-        HttpConfig {
+    ///
+    /// # Errors
+    /// [`ConfigError::Conflict`] where those of sign-in do not go together.
+    pub(crate) fn http_config(&self, http: &HttpArgs) -> Result<HttpConfig, ConfigError> {
+        Ok(HttpConfig {
             trusted_proxies: http.trusted_proxies.clone(),
             behind_tls: http.behind_tls,
             ingest_per_ip_per_min: self.ingest_per_ip_per_min,
@@ -122,8 +125,9 @@ impl LimitArgs {
                 ..ReplayConfig::default()
             },
             health_secret: http.health_secret(),
+            oidc: http.oidc.provider()?,
             ..HttpConfig::default()
-        }
+        })
     }
 
     pub(crate) fn max_unprocessed_events(&self) -> usize {

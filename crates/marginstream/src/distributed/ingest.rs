@@ -33,7 +33,7 @@ pub(crate) async fn run(config: IngestConfig, shutdown: CancellationToken) -> Re
     let known = Arc::new(KnownEvents::new(num_partitions));
     known_events::metrics::show(&known);
     let progress = watch::Sender::new(Progress::new());
-    let http = HttpState::new(control.clone(), config.limits.http_config(&config.http));
+    let http = HttpState::new(control.clone(), config.limits.http_config(&config.http)?);
     let parts = IngestParts {
         log: Arc::clone(&log),
         warehouse: warehouse.clone(),

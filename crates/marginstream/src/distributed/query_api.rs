@@ -16,7 +16,7 @@ pub(crate) async fn run(config: QueryApiConfig, shutdown: CancellationToken) -> 
     let listener = serve::listen(config.http.listen).await?;
     let control = open_control(&config.backends).await?;
     let warehouse = open_warehouse(&config.backends).await?;
-    let http = HttpState::new(control.clone(), config.limits.http_config(&config.http));
+    let http = HttpState::new(control.clone(), config.limits.http_config(&config.http)?);
     let queries = QueryState::new(http.clone(), warehouse, Vec::new());
     let internal = internal_router(queries.health());
     let router = marginstream_http::apply(query_api::api(queries), &http).merge(internal);

@@ -39,7 +39,7 @@ impl Services {
         processor: &Processor,
         status: Status,
     ) -> Result<Self, CommandError> {
-        let http = HttpState::new(storage.control.clone(), config.limits.http_config(&config.http));
+        let http = HttpState::new(storage.control.clone(), config.limits.http_config(&config.http)?);
         let parts = IngestParts {
             log: Arc::clone(&storage.log),
             warehouse: warehouse.clone(),
