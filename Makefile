@@ -20,7 +20,7 @@ demo: build ## Send a season of believable data and print the margin table
 	@$(BIN) demo
 
 build: tools libchdb
-	@echo "==> building marginstream (the first time takes 10 to 15 minutes on two cores)"
+	@echo "==> building marginstream (the first time takes 15 to 20 minutes on two cores)"
 	@cargo build --release --package marginstream
 
 test: tools libchdb ## Build what is missing and pass every test
