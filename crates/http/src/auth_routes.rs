@@ -9,6 +9,7 @@ use control::SessionToken;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use schemas::access::Role;
 use schemas::api::accounts::{IntrospectionView, SessionView, Success};
+use schemas::api::shapes::id;
 use schemas::id::{OrgId, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -79,7 +80,7 @@ fn switch_target(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "required": ["orgId"],
-        "properties": { "orgId": { "type": "string", "description": "Prefixed or a bare UUID." } },
+        "properties": { "orgId": id(OrgId::PREFIX, true) },
     })
 }
 

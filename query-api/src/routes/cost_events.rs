@@ -41,13 +41,21 @@ pub(super) fn api() -> Api<QueryState> {
         shapes::limit(MAX_LIMIT, DEFAULT_LIMIT),
         "Most events of a page.",
     )
-    .query("cursor", shapes::cursor(), "The `cursor` of the page before.")
+    .query(
+        "cursor",
+        shapes::cursor(EventId::PREFIX),
+        "The `cursor` of the page before.",
+    )
     .query(
         "requestId",
         json!({ "type": "string", "maxLength": MAX_ID_CHARS }),
         "The sender's key.",
     )
-    .query("apiKeyId", text(), "The API key that sent it.")
+    .query(
+        "apiKeyId",
+        shapes::id_or_empty(ApiKeyId::PREFIX),
+        "The API key that sent it.",
+    )
     .query("model", text(), "The model.")
     .query("provider", text(), "The provider.")
     .query(
@@ -81,7 +89,7 @@ pub(super) fn api() -> Api<QueryState> {
     )
     .path_parameter(
         "id",
-        json!({ "type": "string" }),
+        shapes::id(EventId::PREFIX, true),
         "The event: `ns_evt_…` or a bare UUID.",
     )
     .answers_data(200, shape_of::<CostEventView>());

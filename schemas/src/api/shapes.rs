@@ -6,6 +6,8 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::id::HYPHENATED_PATTERN;
+
 /// Largest integer of a request.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
@@ -94,16 +96,41 @@ pub fn new_mapping(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// An id of `prefix`, or an empty text, which counts as none.
+#[must_use]
+pub fn id_or_empty(prefix: &str) -> Value {
+    json!({ "type": "string", "pattern": format!("^({prefix}{HYPHENATED_PATTERN})?$") })
+}
+
 /// A page's size.
 #[must_use]
 pub fn limit(max: u32, default: u32) -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": max, "default": default })
 }
 
-/// Where a page before ended: its `cursor`, as JSON text.
+/// Where a page before ended: its `cursor`, as JSON text. `id_prefix` is that of the rows' ids.
 #[must_use]
-pub fn cursor() -> Value {
-    json!({ "type": "string", "contentMediaType": "application/json" })
+pub fn cursor(id_prefix: &str) -> Value {
+    json!({ "type": "string", "contentMediaType": "application/json", "pattern": format!("^{}$", cursor_pattern(id_prefix)) })
+}
+
+/// What a printed cursor looks like, as a regular expression without anchors.
+#[must_use]
+pub fn cursor_pattern(id_prefix: &str) -> String {
+    let day = "[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])";
+    let time = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z";
+    format!(r#"\{{"createdAt":"{day}T{time}","id":"{id_prefix}{HYPHENATED_PATTERN}"\}}"#)
+}
+
+/// An id of `prefix`; where it `may_be_bare`, a UUID without it too.
+#[must_use]
+pub fn id(prefix: &str, may_be_bare: bool) -> Value {
+    let prefix = if may_be_bare {
+        format!("({prefix})?")
+    } else {
+        prefix.to_owned()
+    };
+    json!({ "type": "string", "pattern": format!("^{prefix}{HYPHENATED_PATTERN}$") })
 }
 
 /// A month.

@@ -35,7 +35,11 @@ pub(super) fn api() -> Api<HttpState> {
         "Lists the active API keys, newest first.",
     )
     .query("limit", shapes::limit(DEFAULT_LIMIT), "Most keys of a page.")
-    .query("cursor", shapes::cursor(), "The `cursor` of the page before.")
+    .query(
+        "cursor",
+        shapes::cursor(ApiKeyId::PREFIX),
+        "The `cursor` of the page before.",
+    )
     .answers_json(200, shape_of::<PageView<ApiKeyView, ApiKeyId>>());
     let create = Endpoint::post(
         "/api/keys",

@@ -103,7 +103,11 @@ pub(super) fn api() -> Api<HttpState> {
         "Lists what was done in the organization, newest first.",
     )
     .query("limit", shapes::limit(DEFAULT_LIMIT), "Most events of a page.")
-    .query("cursor", shapes::cursor(), "The `cursor` of the page before.")
+    .query(
+        "cursor",
+        json!({ "type": "string", "pattern": format!("^({})?$", shapes::cursor_pattern("")) }),
+        "The `cursor` of the page before.",
+    )
     .query(
         "action",
         json!({ "type": "string" }),

@@ -1,6 +1,8 @@
 //! JSON Schemas of what account endpoints take.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
+pub(super) use schemas::api::shapes::{cursor, cursor_pattern, id};
+use schemas::id::UserId;
 use serde_json::{Value, json};
 
 /// Text that is 1 to 50 characters long once it is trimmed.
@@ -28,23 +30,8 @@ pub(super) fn assignable_role() -> Value {
     json!({ "enum": ["admin", "member", "viewer"] })
 }
 
-/// An id of `prefix`, or of a bare UUID where `is_lenient`.
-pub(super) fn id(prefix: &str, is_lenient: bool) -> Value {
-    let prefix = if is_lenient {
-        format!("({prefix})?")
-    } else {
-        prefix.to_owned()
-    };
-    let uuid = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
-    json!({ "type": "string", "pattern": format!("^{prefix}{uuid}$") })
-}
-
 pub(super) fn limit(default: u32) -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": default })
-}
-
-pub(super) fn cursor() -> Value {
-    json!({ "type": "string", "contentMediaType": "application/json" })
 }
 
 fn api_key_members() -> Value {
@@ -109,7 +96,7 @@ pub(super) fn transfer(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "required": ["newOwnerUserId"],
-        "properties": { "newOwnerUserId": id("ns_usr_", true) },
+        "properties": { "newOwnerUserId": id(UserId::PREFIX, true) },
     })
 }
 
